@@ -1,0 +1,87 @@
+"""Models and recipes. Bytes are integers, times float unix seconds, unknown is None."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Capability = Literal["chat", "completions", "embeddings"]
+SettingValue = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Where a model's weights lie and what they must be."""
+
+    #: ``gguf``; later safetensors.
+    format: str
+    #: Hexadecimal; None only for a model that an external server holds.
+    sha256: str | None
+    size_bytes: int | None
+    #: ``package:IMPORT_NAME/PATH``, ``file:/ABSOLUTE/PATH`` or ``external``.
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A prompt with a known answer, by which a replica proves that it is sane."""
+
+    prompt: str
+    #: Regular expression searched in the answer; None accepts any text that is not degenerate.
+    expect: str | None
+    max_tokens: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model: architecture + weights + tokenizer at a digest."""
+
+    id: str
+    #: Public name: lowercase letters, digits, dots, dashes, underscores, slashes.
+    name: str
+    architecture: str
+    parameters: int | None
+    #: q4_1, f16 ...
+    quantisation: str | None
+    context_length: int
+    licence: str
+    capabilities: tuple[Capability, ...]
+    weights: Weights
+    probe: Probe
+    #: Jinja text of the chat template inside the weights; None when there is none (then no chat).
+    chat_template: str | None
+    created_at: float
+    owned_by: str = "yunhe"
+    source: str = ""
+    #: layers, hidden_size, heads, kv_heads, head_size, vocabulary ... as far as the file says.
+    shape: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to run a model on a chip with an engine. This issue's recipes are drivers' defaults, without evidence."""
+
+    id: str
+    #: Short name shown in ``x-yunhe-served-by``: ``default`` until adaptation makes better ones.
+    name: str
+    model: str
+    #: Chip id, or ``any``.
+    chip: str
+    #: Entry-point name of the engine.
+    engine: str
+    settings: dict[str, SettingValue]
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalServer:
+    """An OpenAI-compatible server that already runs somewhere, brought in as a replica."""
+
+    #: Ends before ``/v1``: http://host:port or http://host:port/prefix
+    base_url: str
+    api_key: str | None
+    #: Name of the model over there.
+    upstream_model: str
+    #: Declared decode speed over all slots; None lets the agent measure.
+    tokens_per_s: float | None
+    slots: int = 8
+    chip: str = "external"

@@ -1,0 +1,100 @@
+"""The Protocol of inference engines (entry point group ``yunhe.engines``) and what it speaks in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from yunhe.catalogue.model import ExternalServer, Model, Recipe, SettingValue
+from yunhe.pool.model import Card
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an engine can run a model on a chip, with the reason when not."""
+
+    supported: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageProbe:
+    """How to read cumulative token counts from a running stream, so that an interrupted one is billed exactly.
+
+    The gateway adds ``request_fields`` to the request, keeps the last event that holds ``chunk_key``, removes that
+    member from what the client sees, and parses it only when the stream ends early. With ``chunk_key`` empty the
+    engine offers nothing and delivered events are counted instead.
+    """
+
+    request_fields: dict[str, SettingValue] = field(default_factory=dict)
+    #: Top-level member of each event, an object without nested objects.
+    chunk_key: str = ""
+    #: Members of that object whose sum is the prompt's tokens, of which ``cached_field`` came from the cache.
+    prompt_fields: tuple[str, ...] = ()
+    cached_field: str = ""
+    completion_field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchPlan:
+    """How to start one replica. Pure data, so that it can be tested for chips that are not here.
+
+    ``{port}`` does not occur: the plan is made for a port that is already chosen. With ``port`` 0 the engine chooses
+    and writes the number as text into ``port_file`` below its working directory.
+    """
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    files: dict[str, str]
+    #: Base URL before ``/v1``; holds ``:0`` while the engine has yet to choose the port.
+    base_url: str
+    port_file: str | None
+    health_path: str
+    metrics_path: str | None
+    #: Name by which the server knows the model.
+    upstream_model: str
+    #: Requests that it serves at once.
+    slots: int
+    usage_probe: UsageProbe
+    memory_bytes: int | None
+    cpu_cores: int | None
+    #: True when a server that already runs is attached to and nothing is started (argv is empty).
+    attached: bool = False
+    api_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsSpace:
+    """The settings that adaptation may search: name -> values to try, first is the default."""
+
+    choices: Mapping[str, Sequence[SettingValue]]
+
+
+class Engine(Protocol):
+    """An inference engine's driver. Made without arguments; all methods are pure."""
+
+    #: Entry-point name, shown to users.
+    name: str
+    #: Version of the installed product, or "external".
+    version: str
+
+    def supports(self, model: Model, card: Card | None) -> Verdict:
+        """Whether it can run this model on this card (None: an attached server needs no card)."""
+        ...
+
+    def settings(self, model: Model, card: Card | None) -> SettingsSpace:
+        """What may be searched, defaults first."""
+        ...
+
+    def launch(
+        self,
+        model: Model,
+        recipe: Recipe,
+        cards: Sequence[Card],
+        weights: Path | None,
+        external: ExternalServer | None,
+    ) -> LaunchPlan:
+        """How to start it. Raises InvalidRequest for settings that it does not know or values out of range."""
+        ...
