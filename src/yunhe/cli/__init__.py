@@ -1,1 +1,1 @@
-"""Cli."""
+"""CLI: one module per noun, loaded when it is called; talks through the SDK."""

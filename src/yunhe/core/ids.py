@@ -28,7 +28,7 @@ def uuid7_hex(unix_ms: int, random_bytes: bytes) -> str:
 
 
 def new_id(prefix: Prefix) -> str:
-    """A fresh identifier, made from the wall clock and the system's randomness. Edges call it; rooms get ids passed in."""
+    """A fresh identifier from the wall clock and the system's randomness; edges call it, rooms get ids passed in."""
     return f"{prefix}_{uuid7_hex(time.time_ns() // 1_000_000, os.urandom(10))}"
 
 
