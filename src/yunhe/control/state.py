@@ -1,0 +1,40 @@
+"""What the parts of one control process share; made once by the composition root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from yunhe.control.hub import Hub
+from yunhe.control.stats import StatsRing
+
+if TYPE_CHECKING:
+    from yunhe.core.clock import Clock
+    from yunhe.core.home import Home
+    from yunhe.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """The instance's secrets; never logged, never sent."""
+
+    #: HMAC key of every credential's digest.
+    pepper: bytes = field(repr=False)
+    #: Bearer of /internal/*.
+    internal_token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlState:
+    """Database, clock, wake-ups and memory of one control process."""
+
+    home: Home
+    db: Database
+    clock: Clock
+    secrets: Secrets
+    #: Unix seconds.
+    started_at: float
+    #: Names this process in the controllers' lease: host:pid:random.
+    instance: str
+    hub: Hub = field(default_factory=Hub)
+    stats: StatsRing = field(default_factory=StatsRing)

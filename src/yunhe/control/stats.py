@@ -1,0 +1,45 @@
+"""The last minutes of the gateway workers' own figures, in memory only: a restart of control forgets them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from yunhe.serve.snapshot import WorkerStats
+
+#: Reports kept per worker: at about one a second, ten minutes.
+REPORTS_MAX: Final = 600
+#: Workers remembered; the one silent longest is dropped first.
+WORKERS_MAX: Final = 256
+#: A worker that reported nothing for so long is not counted as running.
+SILENT_AFTER_S: Final = 5.0
+
+
+class StatsRing:
+    """Bounded memory of worker reports, stamped with control's own clock (workers' clocks may differ)."""
+
+    def __init__(self) -> None:
+        self._reports: dict[str, deque[tuple[float, WorkerStats]]] = {}
+
+    def add(self, stats: WorkerStats, now: float) -> None:
+        """Remember one report, received at ``now`` (unix seconds)."""
+        ring = self._reports.pop(stats.worker, None)
+        if ring is None:
+            ring = deque(maxlen=REPORTS_MAX)
+        # Reinserted at the end, so that the first key is the worker silent longest.
+        self._reports[stats.worker] = ring
+        ring.append((now, stats))
+        while len(self._reports) > WORKERS_MAX:
+            del self._reports[next(iter(self._reports))]
+
+    def window(self, now: float, window_s: float) -> Sequence[tuple[float, WorkerStats]]:
+        """Reports received in the last ``window_s`` seconds as (received at, report), oldest first."""
+        since = now - window_s
+        found = [item for ring in self._reports.values() for item in ring if item[0] > since]
+        return sorted(found, key=lambda item: item[0])
+
+    def running(self, now: float) -> Sequence[WorkerStats]:
+        """The last report of each worker that is not silent, by worker name."""
+        last = (ring[-1] for ring in self._reports.values() if ring)
+        return sorted((stats for at, stats in last if now - at <= SILENT_AFTER_S), key=lambda stats: stats.worker)
