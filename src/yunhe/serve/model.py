@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from yunhe.catalogue.model import ExternalServer, Recipe
+from yunhe.catalogue.ports import UsageProbe
 
 
 class ReplicaState(StrEnum):
@@ -89,6 +90,11 @@ class Replica:
     tokens_per_s: float | None = None
     pid: int | None = None
     external: ExternalServer | None = None
+    #: When it last became ready; None while it never was.
+    ready_at: float | None = None
+    #: Key that the gateway must send to its engine; goes to gateways only.
+    engine_key: str | None = field(default=None, repr=False)
+    usage_probe: UsageProbe = field(default_factory=UsageProbe)
 
 
 @dataclass(frozen=True, slots=True)
