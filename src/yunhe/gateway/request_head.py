@@ -1,0 +1,154 @@
+"""The head of a request, checked more strictly than the parser does: what could be read in two ways is refused."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+import httptools
+
+from yunhe.gateway.options import Options
+from yunhe.gateway.refusal import Refusal, malformed_http
+
+_DOT_SEGMENT: Final = re.compile(rb"(?:^|[/\\])\.{1,2}(?:[/\\]|$)")
+#: Headers that must not be repeated: two readers could choose differently.
+_SINGLE: Final = frozenset(
+    {b"host", b"content-length", b"transfer-encoding", b"authorization", b"content-type", b"expect"}
+)
+_TARGET_BYTES_MAX: Final = 8192
+
+
+@dataclass(slots=True)
+class RequestHead:
+    """A request's head as far as the gateway needs it."""
+
+    method: bytes
+    #: Before the question mark, still percent-encoded.
+    path: bytes
+    #: The target as sent, for relaying.
+    target: bytes
+    headers: dict[bytes, bytes]
+    #: Every header as sent, in order, for relaying.
+    raw_headers: list[tuple[bytes, bytes]]
+    http11: bool
+    keep_alive: bool
+    #: None: no body unless ``chunked``.
+    content_length: int | None
+    chunked: bool
+
+
+class HeadReader:
+    """Parses heads; one per connection, its parser made anew for each request."""
+
+    __slots__ = ("_headers", "_headers_max", "_raw", "_too_many", "_twice", "_url")
+
+    def __init__(self, options: Options) -> None:
+        self._headers_max = options.headers_max
+        self._headers: dict[bytes, bytes] = {}
+        self._raw: list[tuple[bytes, bytes]] = []
+        self._url = b""
+        self._twice: bytes | None = None
+        self._too_many = False
+
+    def on_url(self, url: bytes) -> None:
+        """Parser callback."""
+        self._url = url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Parser callback, once a header."""
+        lower = name.lower()
+        headers = self._headers
+        if lower in headers:
+            if lower in _SINGLE:
+                self._twice = lower
+            headers[lower] += b", " + value
+        else:
+            headers[lower] = value
+        raw = self._raw
+        raw.append((name, value))
+        if len(raw) > self._headers_max:
+            self._too_many = True
+            raise ValueError("too many headers")
+
+    def read(self, head: bytes) -> RequestHead:
+        """The head that ``head`` (ended by an empty line) holds. Raises Refusal (400, 431, 505 ...)."""
+        self._headers = {}
+        self._raw = []
+        self._url = b""
+        self._twice = None
+        self._too_many = False
+        if head.count(b"\n") != head.count(b"\r\n"):
+            raise malformed_http("A line of the request's head ends without CR LF.")
+        parser = httptools.HttpRequestParser(self)
+        try:
+            parser.feed_data(head)
+        except httptools.HttpParserUpgrade:
+            # Upgrade offers (h2c, WebSocket) are ignored, as HTTP allows; CONNECT is refused below.
+            pass
+        except httptools.HttpParserError as error:
+            if self._too_many:
+                raise head_too_large(f"more than {self._headers_max} headers") from None
+            raise malformed_http(f"Malformed HTTP request: {error}.") from None
+        return self._checked(parser)
+
+    def _checked(self, parser: httptools.HttpRequestParser) -> RequestHead:
+        version = parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise malformed_http("Only HTTP/1.1 and HTTP/1.0 are served here.", 505, "http_version")
+        http11 = version == "1.1"
+        headers = self._headers
+        if self._twice is not None:
+            raise malformed_http(f"The header {self._twice.decode()} occurs twice.")
+        if http11 and b"host" not in headers:
+            raise malformed_http("The Host header is missing.")
+        chunked = False
+        coding = headers.get(b"transfer-encoding")
+        if coding is not None:
+            if coding.lower() != b"chunked" or not http11 or b"content-length" in headers:
+                raise malformed_http("The body's framing is ambiguous: only `Transfer-Encoding: chunked` alone is read.")
+            chunked = True
+        length = headers.get(b"content-length")
+        method = parser.get_method()
+        path, target = self._path(method)
+        return RequestHead(
+            method,
+            path,
+            target,
+            headers,
+            self._raw,
+            http11,
+            parser.should_keep_alive(),
+            None if length is None else content_length(length),
+            chunked,
+        )
+
+    def _path(self, method: bytes) -> tuple[bytes, bytes]:
+        url = self._url
+        if method == b"CONNECT":
+            raise malformed_http("CONNECT is not served here.", 405, "method_not_allowed")
+        if url[:1] != b"/":
+            if url == b"*" and method == b"OPTIONS":
+                return url, url
+            raise malformed_http("The request target must be a path that begins with a slash.")
+        if len(url) > _TARGET_BYTES_MAX:
+            raise malformed_http("The request target is too long.", 414, "uri_too_long")
+        path = url.partition(b"?")[0]
+        plain = path if b"%" not in path else unquote_to_bytes(path)
+        if (b"." in plain and _DOT_SEGMENT.search(plain)) or b"\0" in plain or b"#" in url:
+            raise malformed_http("The path holds `.` or `..` segments or characters that are not served.")
+        return path, url
+
+
+def content_length(value: bytes) -> int:
+    """Digits only. Raises Refusal otherwise."""
+    digits = value.strip(b" \t")
+    if not digits.isdigit() or len(digits) > 18:
+        raise malformed_http("Content-Length must be one decimal number.")
+    return int(digits)
+
+
+def head_too_large(why: str) -> Refusal:
+    """431."""
+    return malformed_http(f"The request's headers are too large: {why}.", 431, "headers_too_large")
