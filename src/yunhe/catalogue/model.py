@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 Capability = Literal["chat", "completions", "embeddings"]
 SettingValue = str | int | float | bool
+
+#: In a recipe: the engine or chip is left open; the broker chooses when it places a replica.
+ANY: Final = "any"
+#: Entry-point name of the engine that attaches to a server that already runs (``ExternalServer``).
+EXTERNAL_ENGINE: Final = "external"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ class Recipe:
     model: str
     #: Chip id, or ``any``.
     chip: str
-    #: Entry-point name of the engine.
+    #: Entry-point name of the engine; ``any`` in a deployment that leaves the choice to the broker.
     engine: str
     settings: dict[str, SettingValue]
 
