@@ -1,0 +1,70 @@
+"""What the routes call: control's services, made once per app and handed to each route."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Self
+
+from fastapi import Depends, Request
+
+from yunhe.control.access import Access
+from yunhe.control.deployments import Deployments
+from yunhe.control.directory import Directory
+from yunhe.control.events import Events
+from yunhe.control.keys import Keys
+from yunhe.control.live import LiveBoard
+from yunhe.control.models import Models
+from yunhe.control.money import Money
+from yunhe.control.pool import Pool
+from yunhe.control.principals import Principals
+from yunhe.control.replicas import Replicas
+from yunhe.control.signin import SignIn
+from yunhe.control.state import ControlState
+from yunhe.control.status import StatusBoard
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Control's services over one state."""
+
+    access: Access
+    deployments: Deployments
+    directory: Directory
+    events: Events
+    keys: Keys
+    live: LiveBoard
+    models: Models
+    money: Money
+    pool: Pool
+    principals: Principals
+    replicas: Replicas
+    signin: SignIn
+    status: StatusBoard
+
+    @classmethod
+    def over(cls, state: ControlState) -> Self:
+        """Every service over this state."""
+        principals = Principals(state)
+        return cls(
+            access=Access(state),
+            deployments=Deployments(state),
+            directory=Directory(state, principals),
+            events=Events(state),
+            keys=Keys(state, principals),
+            live=LiveBoard(state),
+            models=Models(state),
+            money=Money(state),
+            pool=Pool(state),
+            principals=principals,
+            replicas=Replicas(state),
+            signin=SignIn(state, principals),
+            status=StatusBoard(state),
+        )
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Svc = Annotated[Services, Depends(_services)]
