@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from yunhe.control.hub import Hub
+from yunhe.control.log_exchange import LogExchange
 from yunhe.control.stats import StatsRing
 
 if TYPE_CHECKING:
@@ -36,5 +40,22 @@ class ControlState:
     started_at: float
     #: Names this process in the controllers' lease: host:pid:random.
     instance: str
-    hub: Hub = field(default_factory=Hub)
-    stats: StatsRing = field(default_factory=StatsRing)
+    hub: Hub
+    stats: StatsRing
+    logs: LogExchange
+
+
+def build_state(home: Home, db: Database, clock: Clock, secrets: Secrets) -> ControlState:
+    """A fresh process's state."""
+    hub = Hub()
+    return ControlState(
+        home=home,
+        db=db,
+        clock=clock,
+        secrets=secrets,
+        started_at=clock.unix_s(),
+        instance=f"{platform.node()}:{os.getpid()}:{token_hex(4)}",
+        hub=hub,
+        stats=StatsRing(),
+        logs=LogExchange(hub),
+    )
