@@ -1,0 +1,26 @@
+"""Fixtures that several kinds of tests share."""
+
+import itertools
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from yunhe.testing.postgres import PostgresServer, running_postgres
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of this test session's own, started at the first use."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database, dropped afterwards."""
+    name = f"yunhe_{os.getpid()}_{next(_numbers)}"
+    yield postgres.create(name)
+    postgres.drop(name)
