@@ -63,8 +63,6 @@ class LeaseAsk:
     project_id: str
     want_micro: int
     lease_id: str | None = None
-    #: Part of it that waiting requests need now; less than this is of no use to the worker.
-    need_micro: int = 0
     #: The least with which the request that waits for this lease can run; 0 when none waits.
     need_micro: int = 0
     #: Of the replaced lease: spent or held, but not yet confirmed by control. Stays set aside under the old lease

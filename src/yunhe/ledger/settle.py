@@ -1,28 +1,16 @@
 """From usage records to balanced entries: who pays what to whom.
 
-Every entry has two postings: the project's account pays, the model's revenue account receives. Credit given to a
-project comes from the issuance account, whose negative balance is therefore all credit ever issued.
+Every entry has two postings: the project's account pays, the model's revenue account receives.
 """
 
 from __future__ import annotations
 
-from typing import Final
-
+from yunhe.ledger.account import project_account, revenue_account
 from yunhe.ledger.model import Entry, Posting, Price
 from yunhe.ledger.pricing import cost_micro
 from yunhe.ledger.usage import UsageRecord
 
-ISSUANCE: Final = "issuance"
-
-
-def project_account(project_id: str) -> str:
-    """The account that a project pays from."""
-    return f"project:{project_id}"
-
-
-def revenue_account(model: str) -> str:
-    """The account that a model's income goes to."""
-    return f"revenue:{model}"
+USAGE = "usage"
 
 
 def cost_of(record: UsageRecord, price: Price | None) -> int:
@@ -38,41 +26,8 @@ def usage_entry(entry_id: str, record: UsageRecord, cost: int, now: float) -> En
     """The entry of a usage record; None when it costs nothing."""
     if cost == 0:
         return None
-    return _transfer(
-        entry_id,
-        kind="usage",
-        reference=record.request_id,
-        now=now,
-        payer=project_account(record.project_id),
-        payee=revenue_account(record.model),
-        amount_micro=cost,
-        memo="",
+    postings = (
+        Posting(project_account(record.project_id), -cost),
+        Posting(revenue_account(record.model), cost),
     )
-
-
-def credit_entry(entry_id: str, project_id: str, amount_micro: int, reference: str, memo: str, now: float) -> Entry:
-    """The entry that gives credit to a project, or takes it back when the amount is negative.
-
-    Raises ValueError for zero.
-    """
-    if amount_micro == 0:
-        raise ValueError("an entry of nothing")
-    account = project_account(project_id)
-    payer, payee = (ISSUANCE, account) if amount_micro > 0 else (account, ISSUANCE)
-    return _transfer(
-        entry_id,
-        kind="credit",
-        reference=reference,
-        now=now,
-        payer=payer,
-        payee=payee,
-        amount_micro=abs(amount_micro),
-        memo=memo,
-    )
-
-
-def _transfer(
-    entry_id: str, *, kind: str, reference: str, now: float, payer: str, payee: str, amount_micro: int, memo: str
-) -> Entry:
-    postings = (Posting(payer, -amount_micro), Posting(payee, amount_micro))
-    return Entry(entry_id, kind, reference, now, postings, memo)
+    return Entry(entry_id, USAGE, record.request_id, now, postings)

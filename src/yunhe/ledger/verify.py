@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from yunhe.ledger.account import project_account, revenue_account
 from yunhe.ledger.model import Entry, Price
-from yunhe.ledger.settle import cost_of, project_account, revenue_account
+from yunhe.ledger.settle import USAGE, cost_of
 from yunhe.ledger.usage import UsageRecord
 
 PROBLEMS_MAX: Final = 1000
@@ -59,7 +60,7 @@ class Audit:
             self._say(entry.reference, "the postings do not sum to zero", 0, total)
         for posting in entry.postings:
             self._balances[posting.account] = self._balances.get(posting.account, 0) + posting.amount_micro
-        if entry.kind == "usage":
+        if entry.kind == USAGE:
             self._usage_entry(entry)
 
     def _usage_entry(self, entry: Entry) -> None:
