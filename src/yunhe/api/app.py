@@ -77,9 +77,7 @@ def build_app(state: ControlState) -> FastAPI:
 def _document(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document; invalid input is 400 here, never the framework's 422."""
     if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
-        )
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         for operations in document["paths"].values():
             for operation in operations.values():
                 operation["responses"].pop("422", None)

@@ -21,9 +21,6 @@ from yunhe.core.units import MIB
 log = logging.getLogger(__name__)
 
 BODY_BYTES_MAX: Final = MIB
-#: Agents and gateway workers are ours, and an inventory of thousands of cards is large.
-MACHINE_BODY_BYTES_MAX: Final = 32 * MIB
-_MACHINE_PATHS: Final = ("/internal/", "/api/v1/agent/")
 _REQUEST_ID: Final = re.compile(r"^[A-Za-z0-9_.-]{8,80}$")
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
@@ -64,7 +61,7 @@ class Border:
             await error_response(scope, error)(scope, receive, send_with_headers)
         except ClientGone:
             return
-        except Exception:  # noqa: BLE001 - the edge of the process: nothing may leave it but an answer
+        except Exception:
             log.exception("request %s: %s failed", request_id, ascii(scope["path"]))
             if started:
                 raise
@@ -88,8 +85,7 @@ def _check_address(scope: Scope) -> None:
 
 async def _whole_body(scope: Scope, headers: Headers, receive: Receive) -> bytes:
     """The body, complete. Raises TooLarge, UnsupportedMediaType, InvalidRequest; ClientGone when there is no more."""
-    machine = scope["path"].startswith(_MACHINE_PATHS)
-    limit = MACHINE_BODY_BYTES_MAX if machine else BODY_BYTES_MAX
+    limit = BODY_BYTES_MAX
     declared = headers.get("content-length", "0")
     if not declared.isascii() or not declared.isdigit():
         raise InvalidRequest(fields=["header.content-length: must be a whole number"])

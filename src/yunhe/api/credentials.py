@@ -22,7 +22,10 @@ _bearer: Final = HTTPBearer(
     auto_error=False, scheme_name="bearer", description="A session token or an API key with the scope that it takes."
 )
 _cookie: Final = APIKeyCookie(
-    name=COOKIE, auto_error=False, scheme_name="cookie", description="Set by POST /sessions; writes need X-Yunhe-Console: 1."
+    name=COOKIE,
+    auto_error=False,
+    scheme_name="cookie",
+    description="Set by POST /sessions; writes need X-Yunhe-Console: 1.",
 )
 
 

@@ -81,7 +81,7 @@ def error_response(scope: Scope, error: YunheError, headers: dict[str, str] | No
 
 
 def invalid_fields(errors: Sequence[Any]) -> InvalidRequest:
-    """Pydantic's findings as one error with `details.fields`: "body.replicas: Input should be ...". """
+    """Pydantic's findings as one error with `details.fields`: "body.replicas: Input should be ..."."""
     fields = []
     for finding in errors[:FIELDS_MAX]:
         where = ".".join(str(part) for part in finding["loc"]) or "body"

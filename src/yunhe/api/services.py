@@ -15,6 +15,8 @@ from yunhe.control.keys import Keys
 from yunhe.control.live import LiveBoard
 from yunhe.control.models import Models
 from yunhe.control.money import Money
+from yunhe.control.passwords import Passwords
+from yunhe.control.people import People
 from yunhe.control.pool import Pool
 from yunhe.control.principals import Principals
 from yunhe.control.replicas import Replicas
@@ -35,6 +37,7 @@ class Services:
     live: LiveBoard
     models: Models
     money: Money
+    people: People
     pool: Pool
     principals: Principals
     replicas: Replicas
@@ -44,20 +47,22 @@ class Services:
     @classmethod
     def over(cls, state: ControlState) -> Self:
         """Every service over this state."""
-        principals = Principals(state)
+        principals, passwords, directory = Principals(state), Passwords(), Directory(state)
+        deployments, replicas = Deployments(state), Replicas(state)
         return cls(
-            access=Access(state),
-            deployments=Deployments(state),
-            directory=Directory(state, principals),
+            access=Access(state, deployments, replicas),
+            deployments=deployments,
+            directory=directory,
             events=Events(state),
             keys=Keys(state, principals),
             live=LiveBoard(state),
             models=Models(state),
             money=Money(state),
+            people=People(state, principals, passwords),
             pool=Pool(state),
             principals=principals,
-            replicas=Replicas(state),
-            signin=SignIn(state, principals),
+            replicas=replicas,
+            signin=SignIn(state, principals, passwords, directory),
             status=StatusBoard(state),
         )
 

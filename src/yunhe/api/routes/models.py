@@ -50,9 +50,7 @@ async def get(name: ModelPath, _caller: Caller, svc: Svc) -> Model:
     return Model.of_view(await svc.models.get(name))
 
 
-@router.delete(
-    "/models/{name:path}", status_code=204, operation_id="model_delete", responses=documented(404, 409)
-)
+@router.delete("/models/{name:path}", status_code=204, operation_id="model_delete", responses=documented(404, 409))
 async def delete(name: ModelPath, caller: Caller, svc: Svc) -> None:
     """Take a model out of the catalogue (platform admin); 409 while it is deployed."""
     permissions.require_admin(caller)

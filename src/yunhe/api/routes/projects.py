@@ -64,7 +64,7 @@ async def add_credit(project: ProjectPath, body: NewCredit, caller: Caller, svc:
 async def list_members(project: ProjectPath, caller: Caller, svc: Svc, page: Wanted) -> Page[Membership]:
     """Who belongs to the project (member)."""
     found = await svc.access.project(caller, project)
-    members = await svc.directory.members(found, page.limit, page.after("members"))
+    members = await svc.people.members(found, page.limit, page.after("members"))
     return page_of("members", members, Membership.of_view)
 
 
@@ -78,7 +78,7 @@ async def list_members(project: ProjectPath, caller: Caller, svc: Svc, page: Wan
 async def add_member(project: ProjectPath, body: NewMembership, caller: Caller, svc: Svc) -> Membership:
     """Make a user a member or an owner of the project (owner); the role of a member is changed by this too."""
     found = await svc.access.owned_project(caller, project)
-    return Membership.of_view(await svc.directory.add_member(found, body.user, body.role))
+    return Membership.of_view(await svc.people.add_member(found, body.user, body.role))
 
 
 @router.delete(
@@ -91,4 +91,4 @@ async def add_member(project: ProjectPath, body: NewMembership, caller: Caller, 
 async def remove_member(project: ProjectPath, id: IdPath, caller: Caller, svc: Svc) -> None:
     """Take a membership away (owner)."""
     found = await svc.access.owned_project(caller, project)
-    await svc.directory.remove_member(found, id)
+    await svc.people.remove_member(found, id)

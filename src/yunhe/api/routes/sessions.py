@@ -12,9 +12,7 @@ from yunhe.api.services import Svc
 router = APIRouter(tags=["session"])
 
 
-@router.post(
-    "/sessions", status_code=201, operation_id="session_create", responses=documented(401, 413, 415, 429)
-)
+@router.post("/sessions", status_code=201, operation_id="session_create", responses=documented(401, 413, 415, 429))
 async def create(body: SignIn, request: Request, response: Response, svc: Svc) -> Session:
     """Sign in. After 10 failures within 5 minutes for a user name further attempts are refused with 429."""
     signed_in = await svc.signin.sign_in(body.user, body.password)

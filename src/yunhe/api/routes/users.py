@@ -20,18 +20,18 @@ router = APIRouter(tags=["user"])
 async def list_all(caller: Caller, svc: Svc, page: Wanted) -> Page[User]:
     """All users (platform admin)."""
     permissions.require_admin(caller)
-    return page_of("users", await svc.directory.users(page.limit, page.after("users")), User.of)
+    return page_of("users", await svc.people.users(page.limit, page.after("users")), User.of)
 
 
 @router.post("/users", status_code=201, operation_id="user_create", responses=documented(409, 413, 415))
 async def create(body: NewUser, caller: Caller, svc: Svc) -> User:
     """Make a user (platform admin)."""
     permissions.require_admin(caller)
-    return User.of(await svc.directory.create_user(body.name, body.password, frozenset(body.roles)))
+    return User.of(await svc.people.create_user(body.name, body.password, frozenset(body.roles)))
 
 
 @router.patch("/users/{user}", operation_id="user_update", responses=documented(404, 409, 413, 415))
 async def update(user: UserPath, body: UserChange, caller: Caller, svc: Svc) -> User:
     """Change a user (platform admin); disabling or a new password ends the user's sessions."""
     permissions.require_admin(caller)
-    return User.of(await svc.directory.change_user(caller, user, body.change()))
+    return User.of(await svc.people.change_user(caller, user, body.change()))

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Generic, Self, TypeVar
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from yunhe.accounts.model import Role, Scope
+from yunhe.accounts.passwords import PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN
 from yunhe.core.units import Source
 
 #: A thousand million credits: far from what 64 bits hold even when thousands of such rows are summed.
@@ -109,9 +110,9 @@ ModelName = Annotated[
 ]
 #: An id or a name, wherever either is accepted.
 Reference = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x20/\\?#%]+$")]
-Password = Annotated[str, Field(min_length=8, max_length=256)]
+Password = Annotated[str, Field(min_length=PASSWORD_CHARS_MIN, max_length=PASSWORD_CHARS_MAX)]
 #: What somebody typed; its length is not judged again here, only bounded.
-TypedPassword = Annotated[str, Field(min_length=1, max_length=256)]
+TypedPassword = Annotated[str, Field(min_length=1, max_length=PASSWORD_CHARS_MAX)]
 
 Whole = Annotated[int, Field(strict=True)]
 Limit = Annotated[int, Field(strict=True, ge=1, le=LIMIT_MAX)]

@@ -19,7 +19,7 @@ from yunhe.api.schemas.fields import (
     Time,
     TypedPassword,
 )
-from yunhe.control import directory
+from yunhe.control import people
 
 #: Roles that hold platform-wide; the others are given by membership in a project.
 PlatformRole = Literal[Role.PLATFORM_ADMIN, Role.CENTRE_OPERATOR]
@@ -90,9 +90,9 @@ class UserChange(Input):
     password: Password | None = None
     roles: Annotated[list[PlatformRole], Field(max_length=2)] | None = None
 
-    def change(self) -> directory.UserChange:
+    def change(self) -> people.UserChange:
         """The change as the service takes it."""
-        return directory.UserChange(
+        return people.UserChange(
             disabled=self.disabled,
             password=self.password,
             roles=None if self.roles is None else frozenset(self.roles),
@@ -114,7 +114,7 @@ class Membership(Output):
     role: Role
 
     @classmethod
-    def of_view(cls, view: directory.MemberView) -> Self:
+    def of_view(cls, view: people.MemberView) -> Self:
         """The shape of a membership with its user."""
         member = view.membership
         return cls(id=member.id, user=UserRef(id=member.user_id, name=view.user_name), role=member.role)
