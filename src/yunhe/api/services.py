@@ -48,12 +48,12 @@ class Services:
     def over(cls, state: ControlState) -> Self:
         """Every service over this state."""
         principals, passwords, directory = Principals(state), Passwords(), Directory(state)
-        deployments, replicas = Deployments(state), Replicas(state)
+        deployments, replicas, events = Deployments(state), Replicas(state), Events(state)
         return cls(
-            access=Access(state, deployments, replicas),
+            access=Access(state, deployments, replicas, events),
             deployments=deployments,
             directory=directory,
-            events=Events(state),
+            events=events,
             keys=Keys(state, principals),
             live=LiveBoard(state),
             models=Models(state),

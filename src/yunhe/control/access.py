@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from yunhe.accounts import permissions
 from yunhe.accounts.model import Principal, Project
 from yunhe.control.deployments import Deployments, DeploymentView
+from yunhe.control.events import Events
+from yunhe.control.page import Page, page_of
 from yunhe.control.replicas import Replicas, ReplicaView
 from yunhe.control.state import ControlState
 from yunhe.core.errors import NotFound
 from yunhe.core.ids import is_id
-from yunhe.store import projects
+from yunhe.serve.model import Event
+from yunhe.store import keys, projects, serve
 from yunhe.store.database import Tx
+
+#: Events about these are everybody's; all others belong to a project.
+OPEN_KINDS: Final = frozenset({"centre", "node", "card", "agent", "model", "engine"})
+#: How far one page of events looks for what the caller may see.
+EVENT_BATCH: Final = 500
+EVENT_BATCHES_MAX: Final = 10
+SUBJECTS_MAX: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +37,9 @@ class ReplicaScope:
 class Access:
     """Finds what a caller names. What the caller may not see is not found."""
 
-    def __init__(self, state: ControlState, deployments: Deployments, replicas: Replicas) -> None:
+    def __init__(self, state: ControlState, deployments: Deployments, replicas: Replicas, events: Events) -> None:
         self._state = state
+        self._events = events
         self._deployments = deployments
         self._replicas = replicas
 
@@ -81,6 +93,34 @@ class Access:
         view = await self._replicas.get(replica_id)
         permissions.require_owner(caller, view.project_id)
         return view
+
+    async def events(self, caller: Principal, subject: str | None, limit: int, after: str | None) -> Page[Event]:
+        """Events newest first; of other projects' deployments, replicas and keys only an admin is told.
+
+        A page may be short, or even empty, and still have a next one: what is not shown is skipped.
+        """
+        if permissions.is_admin(caller):
+            found: Page[Event] = await self._events.list(subject, limit, after)
+            return found
+        mine = await self._my_subjects(caller)
+        shown: list[Event] = []
+        for _ in range(EVENT_BATCHES_MAX):
+            batch = await self._events.list(subject, EVENT_BATCH, after)
+            shown += [event for event in batch.items if event.subject_kind in OPEN_KINDS or event.subject_id in mine]
+            if len(shown) > limit or batch.next is None:
+                return page_of(shown, limit, lambda event: event.id)
+            after = batch.next
+        return Page(tuple(shown[:limit]), after if len(shown) <= limit else shown[limit - 1].id)
+
+    async def _my_subjects(self, caller: Principal) -> set[str]:
+        """Ids of the deployments, replicas and keys (also by prefix) of the caller's projects."""
+        project_ids = [id for id in await self._places(caller) if id is not None]
+        async with self._state.db.read() as tx:
+            mine = await serve.list_deployments(tx, SUBJECTS_MAX, project_ids=project_ids)
+            ids = {deployment.id for deployment in mine}
+            copies = await serve.list_replicas(tx, SUBJECTS_MAX, deployment_ids=ids, ended=True)
+            made = await keys.list_keys(tx, SUBJECTS_MAX, project_ids=project_ids)
+        return ids | {r.id for r in copies} | {k.id for k in made} | {k.prefix for k in made} | set(project_ids)
 
     async def _places(self, caller: Principal) -> list[str | None]:
         """Where to look for a name: the default project, the caller's others, and for an admin everywhere."""

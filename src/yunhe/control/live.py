@@ -108,8 +108,8 @@ def percentile(share: float, parts: Iterable[tuple[int, float | None, float | No
         if median is None or high is None:
             continue
         # A stream's first token may fall into a report that counts no finished request.
-        weight = max(count, 1)
-        weighted += [(median, 0.9 * weight), (high, 0.1 * weight)]
+        requests = max(count, 1)
+        weighted += [(median, 0.9 * requests), (high, 0.1 * requests)]
     weighted.sort()
     wanted = share * sum(weight for _, weight in weighted)
     reached = 0.0
@@ -121,7 +121,7 @@ def percentile(share: float, parts: Iterable[tuple[int, float | None, float | No
 
 
 def _series(reports: Reports, now: float, window_s: float) -> tuple[LivePoint, ...]:
-    step_s = max(1.0, math.ceil(window_s / POINTS_MAX))
+    step_s = max(1.0, float(math.ceil(window_s / POINTS_MAX)))
     # Whole steps only: a step still filling would look like a drop.
     last = math.floor(now / step_s)
     first = last - math.floor(window_s / step_s)

@@ -22,7 +22,8 @@ from yunhe.ledger.usage import Outcome
 from yunhe.ledger.verify import Problem
 from yunhe.store import changes, entries, keys, models, usage
 from yunhe.store.database import Tx
-from yunhe.store.usage import GroupBy, PricedUsage, Totals
+from yunhe.store.usage import GroupBy, Totals
+from yunhe.store.usage import PricedUsage as PricedUsage
 
 #: Without a start, usage is told of so long before the end.
 USAGE_DEFAULT_S: Final = timedelta(days=30).total_seconds()
@@ -125,7 +126,10 @@ class Money:
             return await _balance(tx, project)
 
     async def add_credit(self, project: Project, ask: CreditAsk) -> BalanceView:
-        """Post a credit, once per reference. Raises InvalidRequest for nothing, Conflict for a reference used otherwise."""
+        """Post a credit, once per reference.
+
+        Raises InvalidRequest for an amount of 0, Conflict for a reference that was used for another credit.
+        """
         if ask.amount_micro == 0:
             raise InvalidRequest(fields=["body.amount_micro: must not be 0"])
         entry_id = new_id("entry")

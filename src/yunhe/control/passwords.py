@@ -8,13 +8,18 @@ from contextlib import asynccontextmanager
 from functools import cache
 from typing import Final
 
-from yunhe.accounts.passwords import hash_password, verify_password
+from yunhe.accounts import passwords
 from yunhe.core.errors import Unavailable
 
 #: Hashes computed at once: each takes a core and 64 MiB.
 AT_ONCE: Final = 2
 #: Callers that may wait for their turn; more are turned away, so that sign-ins cannot pile up.
 WAITING_MAX: Final = 64
+
+
+async def hash_password(password: str) -> str:
+    """The encoded hash, computed off the event loop. Raises InvalidRequest for a password too short or too long."""
+    return await asyncio.to_thread(passwords.hash_password, password)
 
 
 class Passwords:
@@ -27,7 +32,7 @@ class Passwords:
     async def hash(self, password: str) -> str:
         """The encoded hash. Raises InvalidRequest for a password too short or long, Unavailable when too many wait."""
         async with self._my_turn():
-            return await asyncio.to_thread(hash_password, password)
+            return await hash_password(password)
 
     async def matches(self, encoded: str | None, password: str) -> bool:
         """Whether this is the password; None (no such user) takes as long and is False. Raises Unavailable."""
@@ -52,8 +57,8 @@ class Passwords:
 @cache
 def _nobody() -> str:
     """Checked when there is no such user, so that the time does not tell who exists."""
-    return hash_password("nobody has this password")
+    return passwords.hash_password("nobody has this password")
 
 
 def _matches(encoded: str | None, password: str) -> bool:
-    return verify_password(encoded or _nobody(), password) and encoded is not None
+    return passwords.verify_password(encoded or _nobody(), password) and encoded is not None

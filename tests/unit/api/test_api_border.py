@@ -13,7 +13,7 @@ from yunhe.api.schemas.fields import Input, Name
 
 class Thing(Input):
     name: Name
-    tags: dict[str, list[str]] = {}
+    tags: dict[str, list[str]] | None = None
 
 
 @pytest.fixture

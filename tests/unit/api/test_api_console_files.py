@@ -62,7 +62,8 @@ async def test_a_missing_asset_is_not_found(browser: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/../secret.txt", "/%2e%2e/secret.txt", "/assets/%2e%2e/%2e%2e/secret.txt", "/link.txt", "/..%5csecret.txt"]
+    "path",
+    ["/../secret.txt", "/%2e%2e/secret.txt", "/assets/%2e%2e/%2e%2e/secret.txt", "/link.txt", "/..%5csecret.txt"],
 )
 async def test_no_path_leads_out_of_the_folder(browser: httpx.AsyncClient, path: str) -> None:
     answer = await browser.get(path)

@@ -78,7 +78,7 @@ class NewExternalModel(Input):
 
     name: ModelName
     context_length: Annotated[int, Field(strict=True, ge=1, le=100_000_000)]
-    capabilities: Annotated[list[Capability], Field(min_length=1, max_length=3)] = ["chat", "completions"]
+    capabilities: Annotated[tuple[Capability, ...], Field(min_length=1, max_length=3)] = ("chat", "completions")
     licence: Title | None = None
     owned_by: Title | None = None
 

@@ -106,7 +106,7 @@ class NewDeployment(Input):
     replicas: Replicas = 1
     project: Reference | None = None
     engine: Slug | None = None
-    settings: Settings = {}
+    settings: Annotated[Settings, Field(default_factory=dict)]
     centre: Slug | None = None
     external: NewExternalServer | None = None
 

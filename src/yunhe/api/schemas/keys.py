@@ -58,7 +58,7 @@ class NewKey(Input):
 
     name: Title
     project: Reference | None = None
-    scopes: Annotated[list[Scope], Field(min_length=1, max_length=3)] = [Scope.INFERENCE, Scope.READ]
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=3)] = (Scope.INFERENCE, Scope.READ)
     expires_in_s: Annotated[float, Field(gt=0, le=EXPIRES_IN_S_MAX, strict=True)] | None = None
     rpm_limit: Limit | None = None
     tpm_limit: Limit | None = None

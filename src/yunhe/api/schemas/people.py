@@ -80,7 +80,7 @@ class NewUser(Input):
 
     name: Name
     password: Password
-    roles: Annotated[list[PlatformRole], Field(max_length=2)] = []
+    roles: Annotated[tuple[PlatformRole, ...], Field(max_length=2)] = ()
 
 
 class UserChange(Input):
@@ -88,7 +88,7 @@ class UserChange(Input):
 
     disabled: Flag | None = None
     password: Password | None = None
-    roles: Annotated[list[PlatformRole], Field(max_length=2)] | None = None
+    roles: Annotated[tuple[PlatformRole, ...], Field(max_length=2)] | None = None
 
     def change(self) -> people.UserChange:
         """The change as the service takes it."""
