@@ -154,7 +154,8 @@ def _usable_engines(demand: Demand, offer: CentreSupply, refused: list[Refused])
         refused.append(Refused(name, f"the deployment asks for centre {demand.centre}"))
         return []
     if not offer.online:
-        refused.append(Refused(name, "its agent is away"))
+        never = offer.centre.last_sync_at is None
+        refused.append(Refused(name, "its agent has not joined yet" if never else "its agent is away"))
         return []
     wanted = EXTERNAL_ENGINE if demand.external and demand.engine == ANY else demand.engine
     candidates = [

@@ -25,6 +25,7 @@ class Hub:
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
+        self._closed = False
 
     def count(self, topic: str) -> int:
         """How often the topic was woken; take it before reading the database, then wait from it."""
@@ -38,10 +39,22 @@ class Hub:
                 if not waiter.done():
                     waiter.set_result(None)
 
+    @property
+    def closed(self) -> bool:
+        """Whether the process is stopping: nobody should wait any more."""
+        return self._closed
+
+    def close(self) -> None:
+        """End every wait, now and from now on, so that the process can stop at once."""
+        self._closed = True
+        self.wake(*self._waiters)
+
     async def wait(self, topic: str, seen: int, timeout_s: float) -> bool:
-        """Wait until the topic's count differs from ``seen``; False when ``timeout_s`` passed first."""
+        """Wait until the topic's count differs from ``seen``; False when ``timeout_s`` passed first, or at the end."""
         if self.count(topic) != seen:
             return True
+        if self._closed:
+            return False
         waiter = asyncio.get_running_loop().create_future()
         waiters = self._waiters.setdefault(topic, set())
         waiters.add(waiter)

@@ -76,7 +76,7 @@ def guarded(handler: Handler) -> Handler:
             return refusal(error)
         except ClientDisconnect:
             return Response(status_code=499)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a process edge
             _LOG.exception("%s %s failed", request.method, request.url.path)
             return refusal(Unavailable("control failed to answer; its log has the cause"))
 

@@ -107,7 +107,7 @@ def test_a_centre_that_is_away_or_not_the_named_one_is_refused() -> None:
     told = refusal(Demand(MODEL, centre="b"), centre("a"), centre("b", online=False))
     assert [(one.place, one.reason) for one in told.refused] == [
         ("a", "the deployment asks for centre b"),
-        ("b", "its agent is away"),
+        ("b", "its agent has not joined yet"),
     ]
 
 

@@ -35,3 +35,12 @@ async def test_every_waiter_of_a_topic_is_woken_and_no_other() -> None:
     hub.wake("a")
     assert await asyncio.gather(*waits) == [True, True, True]
     assert not await other
+
+
+async def test_closing_ends_every_wait_so_that_the_process_can_stop() -> None:
+    hub = Hub()
+    waiting = asyncio.create_task(hub.wait("a", 0, 60))
+    await asyncio.sleep(0)
+    hub.close()
+    await waiting
+    assert not await hub.wait("b", 0, 60)

@@ -1,0 +1,45 @@
+"""Takes in what gateway workers have used, and leases them credit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from yunhe.control.hub import SNAPSHOT
+from yunhe.control.state import ControlState
+from yunhe.core.errors import TooLarge
+from yunhe.ledger.model import LeaseAsk, LeaseGrant
+from yunhe.ledger.usage import UsageRecord
+from yunhe.store import leases, usage
+
+ASKS_MAX: Final = 1000
+
+
+class Intake:
+    """Usage and leases; every answer is given after the commit that it tells of."""
+
+    def __init__(self, state: ControlState) -> None:
+        self._state = state
+
+    async def usage(self, records: Sequence[UsageRecord]) -> tuple[int, int]:
+        """Store a batch exactly once: (accepted, duplicates). Raises TooLarge."""
+        if len(records) > usage.BATCH_MAX:
+            raise TooLarge(f"a batch has at most {usage.BATCH_MAX} records", limit=usage.BATCH_MAX)
+        async with self._state.db.write() as tx:
+            taken = await usage.record_usage(tx, records, self._state.clock.unix_s())
+        # Costs that no lease covered have changed what a project has left.
+        if any(record.lease_id is None for record in records):
+            self._state.hub.wake(SNAPSHOT)
+        return taken
+
+    async def leases(self, worker: str, asks: Sequence[LeaseAsk], release: Sequence[str]) -> tuple[LeaseGrant, ...]:
+        """One grant for each ask, in their order. Raises TooLarge."""
+        if len(asks) > ASKS_MAX or len(release) > ASKS_MAX:
+            raise TooLarge(f"at most {ASKS_MAX} asks at once", limit=ASKS_MAX)
+        now = self._state.clock.unix_s()
+        async with self._state.db.write() as tx:
+            if release:
+                await leases.release(tx, release, now)
+            grants = [await leases.grant(tx, worker, ask, now) for ask in asks]
+        self._state.hub.wake(SNAPSHOT)
+        return tuple(grants)
