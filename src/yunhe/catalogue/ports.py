@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from yunhe.catalogue.model import ExternalServer, Model, Recipe, SettingValue
 from yunhe.pool.model import Card
+
+#: Placeholder that the agent replaces by a key of the replica's own.
+ENGINE_KEY: Final = "@ENGINE_KEY@"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,13 @@ class LaunchPlan:
     cpu_cores: int | None
     #: True when a server that already runs is attached to and nothing is started (argv is empty).
     attached: bool = False
+    #: Key that callers must send; ``ENGINE_KEY`` here and in ``files`` stands for a fresh one that the agent makes.
     api_key: str | None = None
+    #: Names of cumulative counters on the metrics page, "" where the engine has none. Where ``cached_counter`` is
+    #: named, the prompt's tokens are the sum of both.
+    prompt_counter: str = ""
+    cached_counter: str = ""
+    completion_counter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Centres."""
+"""Centre drivers: one package for each way of running workloads."""

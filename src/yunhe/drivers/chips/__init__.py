@@ -1,1 +1,1 @@
-"""Chips."""
+"""Chip drivers: one package for each maker's cards."""

@@ -1,1 +1,1 @@
-"""Engines."""
+"""Engine drivers: one package for each inference engine."""

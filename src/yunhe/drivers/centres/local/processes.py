@@ -1,0 +1,55 @@
+"""Telling processes apart: a pid alone is not an identity, with its start time and the machine's boot it is."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """A process that can be recognised again."""
+
+    pid: int
+    #: Clock ticks after boot, as the kernel counts.
+    start_ticks: int
+    boot_id: str
+
+
+@cache
+def boot_id() -> str:
+    """Changes with every start of the machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a live process started; None when there is none (or only its remains)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def identify(pid: int) -> ProcessIdentity | None:
+    """The identity of a live process."""
+    ticks = start_ticks(pid)
+    return None if ticks is None else ProcessIdentity(pid, ticks, boot_id())
+
+
+def is_alive(process: ProcessIdentity) -> bool:
+    """Whether that very process lives."""
+    return process.boot_id == boot_id() and start_ticks(process.pid) == process.start_ticks
+
+
+def send(process: ProcessIdentity, number: signal.Signals) -> None:
+    """Signal that very process; no error when it is gone."""
+    if is_alive(process):
+        try:
+            os.kill(process.pid, number)
+        except ProcessLookupError:
+            return

@@ -1,0 +1,101 @@
+"""One measurement in a process of its own: ``python -m yunhe.drivers.chips.cpu.speed_run KIND CORES``."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+ROUNDS: Final = 5
+COPY_BYTES: Final = 64 * 1024**2
+MATRIX_SIDE: Final = 1024
+ACCUMULATORS: Final = 12
+LOOPS: Final = 20_000_000
+#: 512-bit register: 32 bf16 pairs make 64 operations (multiply and add), 64 int8 make 128.
+_OPERATIONS: Final = {"bf16": 64, "int8": 128}
+#: EVEX prefix byte and opcode of VDPBF16PS and VPDPBUSD (Intel SDM, volume 2), on zmm30 and zmm31.
+_OPCODE: Final = {"bf16": (0x06, 0x52), "int8": (0x05, 0x50)}
+
+
+def best_rate(work: float, run: Callable[[], object]) -> float:
+    """``work`` over the shortest of a few runs, per second."""
+    best = float("inf")
+    for _ in range(ROUNDS):
+        begin = time.perf_counter()
+        run()
+        best = min(best, time.perf_counter() - begin)
+    return work / best
+
+
+def on_all_cores(cores: int, work: Callable[[int], object]) -> Callable[[], None]:
+    """A run of ``work(core)`` in one thread a core; the work must leave the interpreter lock alone."""
+
+    def run() -> None:
+        threads = [threading.Thread(target=work, args=(core,)) for core in range(cores)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    return run
+
+
+def memory_bandwidth(cores: int) -> float:
+    """Bytes read and written a second by copying buffers that no cache holds, one pair a core."""
+    import numpy as np
+
+    pairs = [(np.ones(COPY_BYTES, np.uint8), np.empty(COPY_BYTES, np.uint8)) for _ in range(cores)]
+    return best_rate(
+        2.0 * COPY_BYTES * cores, on_all_cores(cores, lambda core: np.copyto(pairs[core][1], pairs[core][0]))
+    )
+
+
+def matmul_f32(cores: int) -> float:
+    """Floating-point operations a second of numpy's matrix product, with the BLAS's own threads."""
+    import numpy as np
+
+    a = np.ones((MATRIX_SIDE, MATRIX_SIDE), np.float32)
+    b, out = a.copy(), np.empty_like(a)
+    return best_rate(2.0 * MATRIX_SIDE**3, lambda: np.matmul(a, b, out))
+
+
+def dot_loop(kind: str) -> bytes:
+    """Machine code of ``void loop(uint64_t n)``: twelve independent dot products a turn, enough to fill the pipes."""
+    prefix, opcode = _OPCODE[kind]
+    code = bytearray()
+    for register in range(ACCUMULATORS):
+        high = 0x92 if register < 8 else 0x12
+        code += bytes((0x62, high, prefix, 0x40, opcode, 0xC6 + 8 * (register % 8)))
+    code += b"\x48\xff\xcf"  # dec rdi
+    code += bytes((0x75, 256 - len(code) - 2))  # jnz to the first instruction
+    return bytes(code) + b"\xc5\xf8\x77\xc3"  # vzeroupper; ret
+
+
+def dot(kind: str, cores: int) -> float:
+    """Operations a second of the processor's dot-product instruction on registers, all cores together."""
+    page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    page.write(dot_loop(kind))
+    loop = ctypes.CFUNCTYPE(None, ctypes.c_uint64)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
+    work = float(_OPERATIONS[kind]) * ACCUMULATORS * LOOPS * cores
+    return best_rate(work, on_all_cores(cores, lambda _core: loop(LOOPS)))
+
+
+def main() -> None:
+    """Print the rate as JSON."""
+    kind, cores = sys.argv[1], int(sys.argv[2])
+    kinds: dict[str, Callable[[], float]] = {
+        "memory_bandwidth": lambda: memory_bandwidth(cores),
+        "matmul_f32": lambda: matmul_f32(cores),
+        "dot_bf16_avx512": lambda: dot("bf16", cores),
+        "dot_int8_avx512": lambda: dot("int8", cores),
+    }
+    print(json.dumps({"value": kinds[kind]()}))
+
+
+if __name__ == "__main__":
+    main()
