@@ -49,6 +49,14 @@ class CentreForgets(Protocol):
         ...
 
 
+class CentreReads(Protocol):
+    """Capability that engines which choose their own port need: read a small file that a workload wrote."""
+
+    def read_file(self, workload_id: str, name: str) -> str | None:
+        """The text of ``name`` in the workload's working directory; None while there is none."""
+        ...
+
+
 class ChipDriver(Protocol):
     """How one maker's cards are found (entry point group ``yunhe.chips``)."""
 

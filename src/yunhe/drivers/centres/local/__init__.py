@@ -150,6 +150,13 @@ class LocalCentre:
         after = begin + len(data)
         return LogChunk(data.decode("utf-8", errors="replace"), begin, after, after >= size)
 
+    def read_file(self, workload_id: str, name: str) -> str | None:
+        """A file in the working directory; None while there is none."""
+        try:
+            return (self._root / workload_id / "work" / name).read_text(encoding="utf-8")
+        except OSError:
+            return None
+
     def forget(self, workload_id: str) -> None:
         """Remove an ended workload's directory."""
         directory = self._root / workload_id
