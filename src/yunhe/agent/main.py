@@ -28,6 +28,8 @@ from yunhe.serve.sync import JoinRequest
 
 _LOG = logging.getLogger("yunhe.agent")
 JOIN_RETRY_S = 0.5
+#: Measuring the cards waits this long for replicas to come up, so that neither disturbs the other.
+MEASURE_WAIT_S = 60.0
 
 
 def main() -> int:
@@ -49,9 +51,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m yunhe.agent", description=__doc__)
-    parser.add_argument(
-        "--home", type=Path, default=default_home(), help="data directory; the agent uses agent/ below it"
-    )
+    parser.add_argument("--home", type=Path, default=default_home(), help="data directory")
     parser.add_argument("--control-url", default="", help="where control (or a gateway before it) answers")
     parser.add_argument("--driver", default="local", help="centre driver")
     parser.add_argument("--token", default="", help="join token; default: the file join_token in the agent's directory")
@@ -75,7 +75,7 @@ async def _run(arguments: argparse.Namespace, state_dir: Path, centre: Any) -> i
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=16)
     async with httpx.AsyncClient(limits=limits, trust_env=False) as client:
         supervisor = Supervisor(centre, engines, state_dir, client)
-        supervisor.inventory = await asyncio.to_thread(inventory.take, centre, chips)
+        taken = supervisor.inventory = await asyncio.to_thread(inventory.take, centre, chips)
         desired = files.load(state_dir / "desired.json", Desired)
         if desired is not None:
             supervisor.want(desired.replicas)
@@ -86,8 +86,8 @@ async def _run(arguments: argparse.Namespace, state_dir: Path, centre: Any) -> i
             await SyncLoop(control, identity, supervisor, engines.infos, state_dir / "desired.json", desired).run()
 
         async def measure() -> None:
-            found = await asyncio.to_thread(inventory.measured, supervisor.inventory, chips, state_dir / "speeds")
-            supervisor.inventory = found
+            await supervisor.settled(MEASURE_WAIT_S)
+            supervisor.inventory = await asyncio.to_thread(inventory.measured, taken, chips, state_dir / "speeds")
             supervisor.changed.set()
 
         tasks = [asyncio.create_task(work) for work in (supervisor.watch(), converse(), measure(), told.wait())]
@@ -100,7 +100,7 @@ async def _run(arguments: argparse.Namespace, state_dir: Path, centre: Any) -> i
 
 async def _until_told(tasks: list[asyncio.Task[Any]]) -> int:
     """0 when told to end, 1 when the conversation ended for good."""
-    watch, converse, measure, told = tasks
+    watch, converse, _, told = tasks
     status = 0
     try:
         waiting = {watch, converse, told}

@@ -43,8 +43,13 @@ class Launch:
 class RunsWorkloads(Protocol):
     """What a replica needs of the centre's driver."""
 
-    def start(self, workload: Workload) -> None: ...
-    def read_file(self, workload_id: str, name: str) -> str | None: ...
+    def start(self, workload: Workload) -> None:
+        """As in CentreDriver."""
+        ...
+
+    def read_file(self, workload_id: str, name: str) -> str | None:
+        """As in CentreReads."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +97,8 @@ class ReplicaKeeper:
                 if self._task is not None:
                     self._task.cancel()
         elif status.pid != self.observed.pid or status.node != self.observed.node:
-            self._say(
-                self.observed.phase,
-                self.observed.reason,
-                pid=status.pid,
-                node=status.node,
-                started_at=status.started_at,
-            )
+            now = self.observed
+            self._say(now.phase, now.reason, pid=status.pid, node=status.node, started_at=status.started_at)
 
     def ending(self) -> None:
         """It has been told to stop; an attached server is only let go."""

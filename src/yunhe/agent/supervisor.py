@@ -21,6 +21,7 @@ from yunhe.serve.sync import DesiredReplica, LogAnswer, LogAsk, ObservedReplica
 
 _LOG = logging.getLogger(__name__)
 TICK_S: Final = 0.2
+SETTLE_S: Final = 3.0
 STOP_GRACE_S: Final = 3.0
 STOP_LIMIT_S: Final = 20.0
 LOG_LIMIT_BYTES: Final = 1024 * 1024
@@ -67,7 +68,7 @@ class Supervisor:
                 await self.tick()
             except YunheError as error:
                 _LOG.warning("the centre: %s", error.message)
-            except Exception:
+            except Exception:  # noqa: BLE001 - the edge of the process: one bad tick must not end the watch
                 _LOG.exception("a tick failed")
             await asyncio.sleep(TICK_S)
 
@@ -126,6 +127,15 @@ class Supervisor:
         except OSError as error:
             return LogAnswer(ask.ask_id, "", ask.offset, ask.offset, True, f"the log cannot be read: {error.strerror}")
         return LogAnswer(ask.ask_id, chunk.text, chunk.offset, chunk.next_offset, chunk.end)
+
+    async def settled(self, limit_s: float) -> None:
+        """Until no replica is coming up, or the time is over."""
+        deadline = time.monotonic() + limit_s
+        await asyncio.sleep(SETTLE_S)
+        while time.monotonic() < deadline and any(
+            keeper.observed.phase in ("starting", "probing") for keeper in self._keepers.values()
+        ):
+            await asyncio.sleep(TICK_S)
 
     async def let_go(self) -> None:
         """Stop watching every replica; they go on running."""

@@ -1,4 +1,4 @@
-"""The conversation with control: says what is observed, takes what is desired, again and again (docs/agent-protocol.md)."""
+"""The conversation with control: says what is observed, takes what is desired (docs/agent-protocol.md)."""
 
 from __future__ import annotations
 
