@@ -23,7 +23,7 @@ def agent_routes(state: ControlState) -> list[Route]:
     desk = AgentDesk(state)
 
     async def join(request: Request) -> Response:
-        return answer(await desk.join(await read(request, JoinRequest)), 201)
+        return answer(await desk.join(await read(request, JoinRequest)))
 
     async def sync(request: Request) -> Response:
         agent = await desk.authenticate(bearer(request))

@@ -20,8 +20,9 @@ from yunhe.control.state import ControlState
 from yunhe.control.supply import read_supply, with_uses
 from yunhe.core.errors import YunheError
 from yunhe.core.ids import new_id
+from yunhe.serve.errors import IllegalTransition
 from yunhe.serve.model import ENDED_STATES, Deployment, Replica, ReplicaState
-from yunhe.serve.reconcile import Create, reconcile
+from yunhe.serve.reconcile import Create, Plan, reconcile
 from yunhe.serve.transitions import move
 from yunhe.store import models, serve
 from yunhe.store.database import Tx
@@ -70,54 +71,63 @@ class ServeController:
         """One pass; returns the seconds until time alone calls for the next."""
         now = self._state.clock.unix_s()
         async with self._state.db.read() as tx:
-            world = await _read(tx, now)
+            world = await self._read(tx, now)
         effects = Effects(now)
         due = _decide(world, effects)
         if effects.any or _finished(world):
             effects = Effects(now)
             async with self._state.db.write() as tx:
                 await lock_serve(tx)
-                world = await _read(tx, now)
+                world = await self._read(tx, now)
                 due = _decide(world, effects)
                 await effects.write(tx)
                 await _forget_finished(tx, world)
             effects.wake(self._state.hub)
         return TICK_S if due is None else max(0.0, due - now)
 
-
-async def _read(tx: Tx, now: float) -> World:
-    return World(
-        now=now,
-        deployments=await serve.all_deployments(tx),
-        replicas={replica.id: replica for replica in await serve.replicas_of(tx, ended=True)},
-        models={model.name: model for model in await models.all_models(tx)},
-        centres=await read_supply(tx, now),
-    )
+    async def _read(self, tx: Tx, now: float) -> World:
+        return World(
+            now=now,
+            deployments=await serve.all_deployments(tx),
+            replicas={replica.id: replica for replica in await serve.replicas_of(tx, ended=True)},
+            models={model.name: model for model in await models.all_models(tx)},
+            centres=await read_supply(tx, now, self._state.started_at),
+        )
 
 
 def _decide(world: World, effects: Effects) -> float | None:
     """Make all decisions, until none is left; when time alone makes one due."""
+    away = frozenset(offer.centre.id for offer in world.centres if not offer.online)
     for _ in range(ROUNDS_MAX):
         no_room = _place_pending(world, effects)
         due: list[float] = []
         again = False
         for deployment in world.deployments:
             own = [replica for replica in world.replicas.values() if replica.deployment_id == deployment.id]
-            plan = reconcile(deployment, own, world.now, no_room)
-            for decision in plan.decisions:
-                again = True
-                if isinstance(decision, Create):
-                    _create(world, deployment, decision.reason, effects)
-                else:
-                    change = move(world.replicas[decision.replica_id], decision.to, decision.reason, world.now)
-                    world.replicas[change.replica.id] = change.replica
-                    effects.change(change)
+            plan = reconcile(deployment, own, world.now, no_room, away)
+            again = _carry_out(plan, deployment, world, effects) or again
             if plan.look_again_at is not None:
                 due.append(plan.look_again_at)
         if not again:
             return min(due, default=None)
     _LOG.error("deployments did not come to rest within %d rounds", ROUNDS_MAX)
-    return world.now
+    return None
+
+
+def _carry_out(plan: Plan, deployment: Deployment, world: World, effects: Effects) -> bool:
+    """Apply a deployment's decisions; whether there were any. One deployment's fault stops no other."""
+    try:
+        for decision in plan.decisions:
+            if isinstance(decision, Create):
+                _create(world, deployment, decision.reason, effects)
+            else:
+                change = move(world.replicas[decision.replica_id], decision.to, decision.reason, world.now)
+                world.replicas[change.replica.id] = change.replica
+                effects.change(change)
+    except IllegalTransition as error:
+        _LOG.error("deployment %s: %s", deployment.name, error.message)
+        return False
+    return bool(plan.decisions)
 
 
 def _create(world: World, deployment: Deployment, reason: str, effects: Effects) -> None:

@@ -10,7 +10,7 @@ from yunhe.control.effects import Effects
 from yunhe.control.hub import CONTROLLER, SNAPSHOT
 from yunhe.control.leader import Leadership
 from yunhe.control.state import ControlState
-from yunhe.control.supply import AWAY_AFTER_S, CENTRES_MAX
+from yunhe.control.supply import CENTRES_MAX, is_online
 from yunhe.core.errors import YunheError
 from yunhe.store import changes, leases, models, pool, serve, users
 
@@ -76,9 +76,7 @@ class Housekeeping:
         away = {
             centre.id: centre
             for centre in centres
-            if centre.last_sync_at is not None
-            # Nobody could sync while control itself was down.
-            and now - max(centre.last_sync_at, self._state.started_at) > AWAY_AFTER_S
+            if centre.last_sync_at is not None and not is_online(centre, now, self._state.started_at)
         }
         effects = Effects(now)
         for centre_id in away.keys() - self._away:

@@ -79,7 +79,7 @@ class Pool:
         views = [
             CentreView(
                 centre,
-                centre_state(centre, now),
+                centre_state(centre, now, self._state.started_at),
                 sum(placed.centre_id == centre.id for placed in nodes),
                 sum(placed.centre_id == centre.id for placed in cards),
                 sum(placed.centre_id == centre.id and placed.card.health == _HEALTHY for placed in cards),
@@ -157,11 +157,11 @@ class Pool:
         return CentreView(centre, "never_joined", 0, 0, 0, ()), token
 
 
-def centre_state(centre: Centre, now: float) -> CentreState:
+def centre_state(centre: Centre, now: float, started_at: float) -> CentreState:
     """Whether its agent syncs, has fallen silent, or never came."""
     if centre.last_sync_at is None:
         return "never_joined"
-    return "online" if is_online(centre, now) else "away"
+    return "online" if is_online(centre, now, started_at) else "away"
 
 
 async def _centre_names(tx: Tx) -> dict[str, str]:

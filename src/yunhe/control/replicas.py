@@ -65,7 +65,7 @@ class Replicas:
             raise NotFound(f"there is no replica {replica_id!r}")
         if centre is None:
             raise NotFound("the replica has no place yet, so it has no log", next_step=f"It says: {replica.reason}")
-        if not is_online(centre, self._state.clock.unix_s()):
+        if not is_online(centre, self._state.clock.unix_s(), self._state.started_at):
             raise Unavailable(
                 f"the agent of centre {centre.name} is away", next_step="Start it; the log is kept in the centre."
             )

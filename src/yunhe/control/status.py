@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import yunhe
-from yunhe.control.pool import centre_state
+from yunhe.control.pool import CentreState, centre_state
 from yunhe.control.state import ControlState
 from yunhe.control.supply import CENTRES_MAX
 from yunhe.core.errors import YunheError
@@ -77,7 +77,11 @@ class StatusBoard:
         return Status(yunhe.__version__, self._state.started_at, healthy, tuple(parts))
 
     async def _centres(self, tx: Tx, now: float) -> list[Part]:
-        return [_agent_part(centre, now) for centre in await pool.list_centres(tx, CENTRES_MAX)]
+        started_at = self._state.started_at
+        return [
+            _agent_part(centre, centre_state(centre, now, started_at), now)
+            for centre in await pool.list_centres(tx, CENTRES_MAX)
+        ]
 
     async def _deployments(self, tx: Tx, now: float) -> list[Part]:
         parts = []
@@ -103,9 +107,8 @@ def _gateway_parts(running: Sequence[WorkerStats]) -> list[Part]:
     ]
 
 
-def _agent_part(centre: Centre, now: float) -> Part:
+def _agent_part(centre: Centre, state: CentreState, now: float) -> Part:
     name = f"agent of {centre.name}"
-    state = centre_state(centre, now)
     if state == "online":
         return Part(name, "agent", "ok", f"synced {now - (centre.last_sync_at or now):.0f} s ago", "")
     if state == "never_joined":

@@ -20,12 +20,12 @@ CENTRES_MAX: Final = 1000
 NODES_MAX: Final = 1000
 
 
-def is_online(centre: Centre, now: float) -> bool:
-    """Whether the centre's agent has synced lately."""
-    return centre.last_sync_at is not None and now - centre.last_sync_at <= AWAY_AFTER_S
+def is_online(centre: Centre, now: float, started_at: float) -> bool:
+    """Whether the centre's agent has synced lately; nobody could while control was down (until ``started_at``)."""
+    return centre.last_sync_at is not None and now - max(centre.last_sync_at, started_at) <= AWAY_AFTER_S
 
 
-async def read_supply(tx: Tx, now: float) -> tuple[CentreSupply, ...]:
+async def read_supply(tx: Tx, now: float, started_at: float) -> tuple[CentreSupply, ...]:
     """Every centre with its engines, nodes and cards."""
     engines = await pool.engines_by_centre(tx)
     nodes: dict[str, list[pool.PlacedNode]] = {}
@@ -34,7 +34,7 @@ async def read_supply(tx: Tx, now: float) -> tuple[CentreSupply, ...]:
     return tuple(
         CentreSupply(
             centre=centre,
-            online=is_online(centre, now),
+            online=is_online(centre, now, started_at),
             engines=tuple(EngineOffer(engine.name, engine.error) for engine in engines.get(centre.id, ())),
             nodes=tuple(placed.node for placed in nodes.get(centre.id, ())),
         )

@@ -54,15 +54,24 @@ class Plan:
 
 
 def reconcile(
-    deployment: Deployment, replicas: Sequence[Replica], now: float, no_room: AbstractSet[str] = frozenset()
+    deployment: Deployment,
+    replicas: Sequence[Replica],
+    now: float,
+    no_room: AbstractSet[str] = frozenset(),
+    away: AbstractSet[str] = frozenset(),
 ) -> Plan:
     """What to do now.
 
     ``replicas``: those that have not ended, and the recently failed ones (for the back-off). ``no_room``: ids of
     pending replicas that some card could run if others left it; a rolling restart then makes room instead of waiting
-    for ever.
+    for ever. ``away``: ids of centres whose agents are silent; what they have not taken yet is given up there.
     """
     due, times = _overdue(replicas, now)
+    due += [
+        Move(replica.id, _S.STOPPED, "its centre fell silent before it took it")
+        for replica in replicas
+        if replica.state is _S.PENDING and replica.centre_id in away
+    ]
     gone = {move.replica_id for move in due}
     live = [replica for replica in replicas if replica.state in LIVE_STATES and replica.id not in gone]
     wanted = 0 if deployment.deleted_at is not None else deployment.replicas

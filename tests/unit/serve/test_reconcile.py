@@ -266,3 +266,10 @@ def test_a_rolling_restart_never_takes_ready_replicas_below_the_wanted_number(wa
         world.step_centre(pick, 3)
     world.finish()
     assert [one.generation for one in world.live()] == [2] * wanted
+
+
+def test_what_a_silent_centre_has_not_taken_is_given_up_there() -> None:
+    replicas = [replica("waiting", S.PENDING), replica("running", S.READY)]
+    plan = reconcile(deployment(2), replicas, NOW, away=frozenset({"centre_1"}))
+    assert moves(plan.decisions) == {"waiting": S.STOPPED}
+    assert creations(plan.decisions) == 1
