@@ -94,7 +94,7 @@ class Child:
                 continue
 
     async def _run_once(self) -> int:
-        output = open_for_append(self.spec.log)
+        output = open_for_append(self.spec.output)
         try:
             self._popen = await asyncio.create_subprocess_exec(
                 *self.spec.argv,

@@ -22,7 +22,8 @@ class ChildSpec:
     name: str
     argv: tuple[str, ...]
     env: dict[str, str] = field(repr=False)
-    log: Path
+    #: What it writes to its standard output and error; its own log, if it keeps one, is NAME.log beside it.
+    output: Path
     pass_fds: tuple[int, ...] = ()
     stop_signal: Signals = SIGTERM
     #: Seconds between asking and killing.
@@ -51,14 +52,14 @@ def specs(
         name="control",
         argv=(*PYTHON, MODULES["control"], *where, "--fd", str(control_fd)),
         env=control_env,
-        log=home.logs / "control.log",
+        output=home.logs / "control.out",
         pass_fds=(control_fd,),
     )
     agent = ChildSpec(
         name="agent",
         argv=(*PYTHON, MODULES["agent"], *where, "--control-url", control_url, "--driver", "local"),
         env=env,
-        log=home.logs / "agent.log",
+        output=home.logs / "agent.out",
         # SIGINT: the workloads end too; SIGTERM would leave them running.
         stop_signal=SIGINT,
         grace_s=40.0,
@@ -71,7 +72,7 @@ def specs(
                 "--host", host, "--port", str(port), "--control-url", control_url,
             ),
             env=env,
-            log=home.logs / f"gateway-{worker}.log",
+            output=home.logs / f"gateway-{worker}.out",
             # It drains for at most 30 s, then settles and flushes its spool.
             grace_s=40.0,
         )

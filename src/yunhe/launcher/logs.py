@@ -48,3 +48,8 @@ def tail(path: Path, lines: int) -> tuple[str, ...]:
     except OSError:
         return ()
     return tuple(text.splitlines()[-lines:])
+
+
+def last_words(output: Path, lines: int) -> tuple[str, ...]:
+    """What a process said last: on its standard error, and in the log that it keeps itself."""
+    return (*tail(output.with_suffix(".log"), lines), *tail(output, lines))

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from yunhe.catalogue.builtin import DEFAULT_MODEL as DEFAULT_MODEL
 from yunhe.core.home import Home
 from yunhe.launcher.credentials import read_credentials
 from yunhe.launcher.local_http import get_json
 from yunhe.launcher.progress import Progress, Watcher
 from yunhe.launcher.run_files import gateway_path
 
-#: The model that a fresh instance serves; `up` waits for it as long as it is wanted.
-DEFAULT_MODEL: Final = "smollm2-135m-instruct"
 TICK_S: Final = 0.1
 
 

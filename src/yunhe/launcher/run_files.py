@@ -72,7 +72,8 @@ def read_processes(home: Home) -> list[NamedProcess]:
 
 def clear(home: Home) -> None:
     """Forget the run: nothing of it is left. Raises OSError."""
-    for path in (up_path(home), processes_path(home), *home.run.glob("gateway-*.json")):
+    of_parts = (home.run / "control.json", *home.run.glob("gateway-*.json"))
+    for path in (up_path(home), processes_path(home), *of_parts):
         path.unlink(missing_ok=True)
 
 

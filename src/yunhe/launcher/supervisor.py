@@ -19,7 +19,7 @@ from yunhe.launcher.config import Settings
 from yunhe.launcher.credentials import write_address
 from yunhe.launcher.errors import StartFailed
 from yunhe.launcher.leftovers import stop_leftovers, stop_workloads
-from yunhe.launcher.logs import rotate, tail
+from yunhe.launcher.logs import last_words, rotate
 from yunhe.launcher.ports import Ports, open_ports, reachable_host
 from yunhe.launcher.processes import identify
 from yunhe.launcher.progress import Progress, Watcher
@@ -131,8 +131,8 @@ class Supervisor:
             if child.failures >= START_FAILURES_MAX:
                 raise StartFailed(
                     f"{child.spec.name} ended {child.failures} times in a row ({child.last_end})",
-                    log=str(child.spec.log),
-                    log_tail=tail(child.spec.log, TAIL_LINES),
+                    log=str(child.spec.output),
+                    log_tail=last_words(child.spec.output, TAIL_LINES),
                 )
 
     def _too_late(self, readiness: Readiness) -> StartFailed:
@@ -142,8 +142,8 @@ class Supervisor:
         spec = next(child.spec for child in self._children if child.spec.name.startswith(prefix))
         return StartFailed(
             f"not ready after {self._settings.timeout_s:.0f} s ({readiness.missing()})",
-            log=str(spec.log),
-            log_tail=tail(spec.log, TAIL_LINES),
+            log=str(spec.output),
+            log_tail=last_words(spec.output, TAIL_LINES),
         )
 
     def _specs(self, ports: Ports) -> list[ChildSpec]:
@@ -190,7 +190,7 @@ class Supervisor:
     async def _rotate(self) -> None:
         while True:
             await asyncio.sleep(ROTATE_EVERY_S)
-            for path in sorted(self._home.logs.glob("*.log")):
+            for path in [*sorted(self._home.logs.glob("*.out")), self._home.logs / "launcher.log"]:
                 try:
                     rotate(path, self._settings.log_bytes_max, self._settings.log_files_max)
                 except OSError as error:
