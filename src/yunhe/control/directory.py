@@ -164,11 +164,8 @@ class Directory:
         return view
 
     async def _views(self, tx: Tx, found: Sequence[Project]) -> tuple[ProjectView, ...]:
-        views = []
-        for project in found:
-            credit = await entries.balance(tx, project.id)
-            views.append(ProjectView(project, credit.balance_micro, credit.available_micro))
-        return tuple(views)
+        credit = await entries.balances_of(tx, [project.id for project in found])
+        return tuple(ProjectView(p, credit[p.id].balance_micro, credit[p.id].available_micro) for p in found)
 
 
 async def _organisation(tx: Tx, ref: str | None) -> Organisation:

@@ -4,8 +4,8 @@ import asyncio
 import json
 import shutil
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -35,6 +35,9 @@ PEOPLE: dict[str, tuple[frozenset[Role], Role | None]] = {
 }
 
 
+INFERENCE_KEY_SEED = b"i" * 40
+
+
 async def _seed_people(state: ControlState) -> None:
     encoded = hash_password(PASSWORD)
     now = state.clock.unix_s()
@@ -52,6 +55,22 @@ async def _seed_people(state: ControlState) -> None:
                 await projects.add_member(tx, Membership(new_id("mem"), user.id, project.id, role))
             if name == "sam":
                 await projects.add_member(tx, Membership(new_id("mem"), user.id, other.id, Role.PROJECT_OWNER))
+            if name == "mia":
+                text, prefix = make_text("yh", INFERENCE_KEY_SEED)
+                found = digest(state.secrets.pepper, text)
+                scopes = frozenset({Scope.INFERENCE})
+                await keys.add_key(tx, ApiKey(new_id("key"), project.id, user.id, "calls", prefix, found, scopes, now))
+        for name in ("admin", *PEOPLE):
+            person = await users.user(tx, name)
+            assert person is not None
+            token, prefix = make_text("ys", session_seed(name))
+            found = digest(state.secrets.pepper, token)
+            await users.add_session(tx, users.Session(new_id("sess"), person.id, prefix, found, now, now + 86_400))
+
+
+def session_seed(name: str) -> bytes:
+    """What the session token of that user is made from; signing in is slow by design."""
+    return name.encode().ljust(40, b".")
 
 
 def _state_over(root: Path) -> ControlState:
@@ -83,10 +102,9 @@ class World:
     state: ControlState
     app: FastAPI
     admin_password: str
-    api_key: str
-    manage_key: str
     project: Project
-    _tokens: dict[str, str] = field(default_factory=dict)
+    #: Bearer tokens of all kinds of callers: sessions by user name, keys by what they may.
+    tokens: dict[str, str]
 
     def client(self, token: str | None = None) -> httpx.AsyncClient:
         """A client with this bearer token; without one, nobody."""
@@ -99,32 +117,32 @@ class World:
         assert isinstance(self.state.clock, ManualClock)
         return self.state.clock
 
-    async def session_of(self, name: str) -> str:
-        """A session token of one of PEOPLE or of admin; stored directly, for signing in is slow by design."""
-        if name not in self._tokens:
-            token, prefix = make_text("ys", name.encode().ljust(40, b"."))
-            now = self.clock.unix_s()
-            async with self.state.db.write() as tx:
-                user = await users.user(tx, name)
-                assert user is not None
-                found = digest(self.state.secrets.pepper, token)
-                session = users.Session(new_id("sess"), user.id, prefix, found, now, now + 86_400)
-                await users.add_session(tx, session)
-            self._tokens[name] = token
-        return self._tokens[name]
 
-    async def key_of(self, name: str, project: str, *scopes: Scope) -> str:
-        """A key of that user in that project."""
-        token, prefix = make_text("yh", f"{name}{project}{sorted(scopes)}".encode()[-40:].ljust(40, b"."))
-        async with self.state.db.write() as tx:
-            user, found = await users.user(tx, name), await projects.project(tx, project)
-            assert user is not None
-            assert found is not None
-            now = self.clock.unix_s()
-            text = digest(self.state.secrets.pepper, token)
-            key = ApiKey(new_id("key"), found.id, user.id, "made", prefix, text, frozenset(scopes), now)
-            await keys.add_key(tx, key)
-        return token
+def tokens_of(root: Path) -> dict[str, str]:
+    """Bearer tokens of every kind of caller in a copy of the seeded data directory."""
+    first = json.loads((Home(root).run / "first_start.json").read_text())
+    found = {name: make_text("ys", session_seed(name))[0] for name in ("admin", *PEOPLE)}
+    found["inference key"] = make_text("yh", INFERENCE_KEY_SEED)[0]
+    found["read key"] = first["api_key"]
+    found["manage key"] = json.loads(Home(root).credentials.read_text())["manage_key"]
+    return found
+
+
+@pytest.fixture
+def tokens() -> Callable[[Path], dict[str, str]]:
+    """Finds the tokens of a data directory."""
+    return tokens_of
+
+
+@pytest.fixture
+def instance_over() -> Callable[[Path], tuple[ControlState, FastAPI]]:
+    """Makes state and app over a data directory."""
+
+    def make(root: Path) -> tuple[ControlState, FastAPI]:
+        state = _state_over(root)
+        return state, build_app(state)
+
+    return make
 
 
 @pytest.fixture
@@ -133,25 +151,18 @@ async def world(seeded: Path, tmp_path: Path) -> AsyncIterator[World]:
     root = tmp_path / "home"
     shutil.copytree(seeded, root)
     state = _state_over(root)
-    first = json.loads((state.home.run / "first_start.json").read_text())
-    manage_key = json.loads(state.home.credentials.read_text())["manage_key"]
+    password = json.loads((state.home.run / "first_start.json").read_text())["admin_password"]
     async with state.db.read() as tx:
         project = await projects.project(tx, "default")
     assert project is not None
-    yield World(state, build_app(state), first["admin_password"], first["api_key"], manage_key, project)
+    yield World(state, build_app(state), password, project, tokens_of(root))
     await state.db.dispose()
 
 
 @pytest.fixture
 async def call(world: World) -> AsyncIterator[dict[str, httpx.AsyncClient]]:
     """A client for each kind of caller: nobody, admin, PEOPLE's names, and keys named by owner and scope."""
-    tokens: dict[str, str | None] = {"nobody": None, "admin": await world.session_of("admin")}
-    for name in PEOPLE:
-        tokens[name] = await world.session_of(name)
-    tokens["inference key"] = await world.key_of("mia", "default", Scope.INFERENCE)
-    tokens["read key"] = world.api_key
-    tokens["manage key"] = world.manage_key
-    clients = {name: world.client(token) for name, token in tokens.items()}
+    clients = {name: world.client(token) for name, token in world.tokens.items()} | {"nobody": world.client()}
     yield clients
     for client in clients.values():
         await client.aclose()

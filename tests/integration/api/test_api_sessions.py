@@ -66,7 +66,7 @@ async def test_bad_credentials_do_not_tell_what_was_wrong(world: Any, user: str,
 
 
 async def test_the_id_of_a_user_is_no_user_name(world: Any) -> None:
-    async with world.client(await world.session_of("mia")) as client:
+    async with world.client(world.tokens["mia"]) as client:
         own_id = (await client.get("/me")).json()["id"]
     async with world.client() as client:
         assert (await sign_in(client, own_id)).status_code == 401

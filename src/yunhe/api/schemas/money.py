@@ -66,7 +66,7 @@ class Usage(Output):
                 "to": view.to_s,
                 "total": Totals.of(view.total),
                 "groups": [
-                    UsageGroup.model_validate({"key": g.key, "name": g.name, **asdict(g.totals)}) for g in view.groups
+                    UsageGroup.model_validate(asdict(g.totals) | {"key": g.key, "name": g.name}) for g in view.groups
                 ],
             }
         )

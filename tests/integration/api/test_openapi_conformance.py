@@ -1,0 +1,104 @@
+"""What the OpenAPI document says is what the app does: schemathesis asks every operation, sensibly and not.
+
+The app is served by the server that control uses, on a port of the system's choice, in a thread of its own.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+import uvicorn
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import events, from_schema
+
+SEED = 20261123
+#: Random examples an operation; the examples and coverage phases come on top.
+EXAMPLES_MAX = 6
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "response_headers_conformance",
+    "unsupported_method",
+    "allow_header_conformance",
+    "negative_data_rejection",
+    "ignored_auth",
+)
+
+
+@contextlib.contextmanager
+def served(build: Any, root: Path) -> Iterator[str]:
+    """The app over the data directory, answering at the yielded base URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    started = threading.Event()
+    servers: list[uvicorn.Server] = []
+
+    async def serve() -> None:
+        state, app = build(root)
+        config = uvicorn.Config(app, loop="none", http="httptools", lifespan="off", log_config=None, access_log=False)
+        servers.append(uvicorn.Server(config))
+        started.set()
+        await servers[0].serve(sockets=[listener])
+        await state.db.dispose()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert started.wait(30)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        servers[0].should_exit = True
+        thread.join(30)
+        listener.close()
+
+
+def conformance(base_url: str, token: str | None) -> tuple[int, list[str]]:
+    """(requests made, what was found wrong) of one run as the holder of this token."""
+    settings: dict[str, Any] = {
+        "base-url": base_url,
+        "seed": SEED,
+        "continue-on-failure": True,
+        "headers": {} if token is None else {"Authorization": f"Bearer {token}"},
+        "generation": {"max-examples": EXAMPLES_MAX, "no-shrink": True, "database": "none"},
+        "checks": {"enabled": False} | {name: {"enabled": True} for name in CHECKS},
+        "phases": {"stateful": {"enabled": False}},
+        # It would end the session that the others need.
+        "operations": [{"include-operation-id": "session_delete", "enabled": False}],
+    }
+    document = requests.get(f"{base_url}/api/v1/openapi.json", timeout=10).json()
+    schema = schemathesis.openapi.from_dict(document, config=SchemathesisConfig.from_dict(settings))
+    made, wrong = 0, []
+    for event in from_schema(schema).execute():
+        if isinstance(event, events.ScenarioFinished):
+            made += len(event.recorder.interactions)
+            for case_id, checks in event.recorder.checks.items():
+                case = event.recorder.cases[case_id].value
+                wrong += [
+                    f"{case.method} {case.formatted_path}: {check.name}: {check.failure_info.failure}"
+                    for check in checks
+                    if check.failure_info is not None
+                ]
+        elif isinstance(event, events.NonFatalError | events.FatalError):
+            wrong.append(str(event.info if isinstance(event, events.NonFatalError) else event.exception))
+    return made, wrong
+
+
+@pytest.mark.parametrize("who", ["nobody", "admin"])
+def test_every_answer_is_a_documented_one(
+    seeded: Path, instance_over: Any, tokens: Any, tmp_path: Path, who: str
+) -> None:
+    root = tmp_path / "home"
+    shutil.copytree(seeded, root)
+    with served(instance_over, root) as base_url:
+        made, wrong = conformance(base_url, tokens(root).get(who))
+    assert wrong == []
+    assert made > 500
