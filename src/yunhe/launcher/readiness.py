@@ -29,13 +29,16 @@ class Readiness:
     watch: Watcher
     states: dict[str, Progress] = field(default_factory=dict)
     _routed: set[int] = field(default_factory=set)
+    _closed: bool = False
 
     async def wait(self) -> None:
         """Return when the instance is ready; the caller bounds the time."""
-        while True:
-            if await asyncio.to_thread(self.check):
-                return
-            await asyncio.sleep(TICK_S)
+        try:
+            while not await asyncio.to_thread(self.check):
+                await asyncio.sleep(TICK_S)
+        finally:
+            # A check may still be under way in its thread; what it finds is no longer of interest.
+            self._closed = True
 
     def check(self) -> bool:
         """Ask every part once; True when all are ready."""
@@ -54,7 +57,8 @@ class Readiness:
     def _note(self, progress: Progress) -> bool:
         if self.states.get(progress.part) != progress:
             self.states[progress.part] = progress
-            self.watch(progress)
+            if not self._closed:
+                self.watch(progress)
         return progress.state == "ready"
 
     def _control(self) -> Progress:

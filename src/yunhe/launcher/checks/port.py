@@ -45,8 +45,8 @@ def holder(port: int) -> str:
     except psutil.AccessDenied:
         return ""
     for connection in connections:
-        listens = connection.status == psutil.CONN_LISTEN and bool(connection.laddr)
-        if listens and connection.laddr[1] == port and connection.pid:
+        address = connection.laddr
+        if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
             try:
                 process = psutil.Process(connection.pid)
                 return f"{process.name()} (pid {process.pid}, user {process.username()})"
