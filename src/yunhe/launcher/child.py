@@ -103,6 +103,8 @@ class Child:
                 stderr=output,
                 env=self.spec.env,
                 pass_fds=self.spec.pass_fds,
+                # The database and its kin hold secrets.
+                umask=0o077,
                 # Away from the terminal's group: Ctrl-C reaches the launcher only, which stops all in order.
                 start_new_session=True,
             )

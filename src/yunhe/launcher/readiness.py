@@ -63,7 +63,7 @@ class Readiness:
 
     def _control(self) -> Progress:
         try:
-            status, _ = get_json("127.0.0.1", self.control_port, "/healthz")
+            status, _ = get_json("127.0.0.1", self.control_port, "/healthz", timeout_s=0.5)
         except OSError:
             return Progress("control", "starting", "not answering yet")
         if status == 200:
