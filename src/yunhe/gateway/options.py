@@ -44,6 +44,8 @@ class Options:
     connect_timeout_s: float = 3.0
     #: Until the replica's first answer byte: long prompts queue and prefill in this time.
     first_byte_timeout_s: float = 300.0
+    #: Until a whole (not streamed) answer is there: engines send nothing before it is complete.
+    answer_timeout_s: float = 900.0
     #: Between two segments of a running answer.
     stream_idle_timeout_s: float = 120.0
     #: A reader that takes nothing for so long is cut off.
@@ -60,9 +62,9 @@ class Options:
     #: Group commit of the spool.
     fsync_interval_s: float = 0.010
     #: A segment of the spool, laid out on disk before it is used.
-    segment_bytes: int = 1 * MIB
-    #: Below this much free disk no request is admitted.
-    disk_free_bytes_min: int = 8 * MIB
+    segment_bytes: int = 4 * MIB
+    #: Below this much free disk (or when no further segment can be laid out) no request is admitted.
+    disk_free_bytes_min: int = 16 * MIB
     #: Streams in flight that the journal can hold; beyond, requests are refused as overloaded.
     journal_slots: int = 4096
     snapshot_wait_s: float = 20.0

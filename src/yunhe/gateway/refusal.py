@@ -102,7 +102,8 @@ def unknown_model(name: str) -> Refusal:
         404,
         INVALID,
         "model_not_found",
-        f"The model `{shown}` does not exist or you do not have access to it. GET /v1/models lists those that you can call.",
+        f"The model `{shown}` does not exist or you do not have access to it. "
+        "GET /v1/models lists those that you can call.",
         param="model",
     )
 

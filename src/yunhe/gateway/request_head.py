@@ -107,7 +107,9 @@ class HeadReader:
         coding = headers.get(b"transfer-encoding")
         if coding is not None:
             if coding.lower() != b"chunked" or not http11 or b"content-length" in headers:
-                raise malformed_http("The body's framing is ambiguous: only `Transfer-Encoding: chunked` alone is read.")
+                raise malformed_http(
+                    "The body's framing is ambiguous: only `Transfer-Encoding: chunked` alone is read."
+                )
             chunked = True
         length = headers.get(b"content-length")
         method = parser.get_method()

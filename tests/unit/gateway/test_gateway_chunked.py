@@ -1,5 +1,7 @@
 """Chunked request bodies."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ def test_any_cutting_gives_the_same_body_and_rest(chunks: list[bytes], after: by
     wire = encoded(chunks) + after
     edges = sorted({0, len(wire), *(min(cut, len(wire)) for cut in cuts)})
     reader, body, rest = ChunkedReader(), b"", b""
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         if reader.done:
             rest += wire[start:end]
             continue

@@ -1,0 +1,134 @@
+"""An admitted request and its one settlement: credit, limits, load, journal, record, figures."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from yunhe.gateway import journal, meter
+from yunhe.gateway.credit import HeldLease
+from yunhe.gateway.limits import Room
+from yunhe.gateway.replica import Replica
+from yunhe.gateway.request_body import Call
+from yunhe.gateway.routes import Key, Project
+from yunhe.gateway.spool import RECORD_BYTES_MAX
+from yunhe.ledger import pricing
+from yunhe.ledger.usage import Outcome, UsageRecord
+from yunhe.serve.snapshot import ModelEntry
+
+if TYPE_CHECKING:
+    from yunhe.gateway.worker import Worker
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Admitted:
+    """A request that passed every check, with what was set aside for it."""
+
+    __slots__ = (
+        "attempts", "call", "client_request_id", "hold", "key", "lease", "model", "project", "replica", "request_id",
+        "room", "settled", "slot", "started_at", "started_s", "tokens", "ttft_s", "worker",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        worker: Worker,
+        call: Call,
+        key: Key,
+        project: Project,
+        model: ModelEntry,
+        request_id: str,
+        client_request_id: bytes,
+    ) -> None:
+        self.worker = worker
+        self.call = call
+        self.key = key
+        self.project = project
+        self.model = model
+        self.request_id = request_id
+        #: As sent by the client; shown when it is sane, never used as identity.
+        self.client_request_id = client_request_id
+        self.started_at = time.time()
+        self.started_s = time.monotonic()
+        self.room: Room
+        #: Tokens counted against the limits at admission.
+        self.tokens = 0
+        #: Micro-credits held from ``lease``.
+        self.hold = 0
+        self.lease: HeldLease
+        self.replica: Replica | None = None
+        self.attempts = 0
+        self.ttft_s: float | None = None
+        self.slot = -1
+        self.settled = False
+
+    def first_byte(self) -> None:
+        """The answer's first byte is about to go out."""
+        if self.ttft_s is None:
+            self.ttft_s = time.monotonic() - self.started_s
+
+    def open_journal(self, prompt_estimate: int, replica: Replica) -> None:
+        """Protect a stream against the worker's death."""
+        stream = journal.OpenStream(
+            self.record("gateway_crash", 200, meter.NONE), replica.entry.usage_probe, prompt_estimate
+        )
+        self.slot = self.worker.journal.open(stream)
+
+    def record(self, outcome: Outcome, status: int, tokens: meter.Tokens) -> UsageRecord:
+        """The usage record as of now."""
+        price = self.model.price
+        replica = self.replica.entry if self.replica is not None else None
+        ttft_s = self.ttft_s
+        return UsageRecord(
+            self.request_id,
+            self.project.entry.project_id,
+            self.key.entry.key_id,
+            self.model.name,
+            self.call.endpoint,
+            self.call.stream,
+            outcome,
+            status,
+            tokens.prompt,
+            tokens.cached,
+            tokens.completion,
+            tokens.source,
+            self.started_at,
+            round(time.monotonic() - self.started_s, 6),
+            None if ttft_s is None else round(ttft_s, 6),
+            None if price is None else price.price_id,
+            self.lease.id,
+            None if replica is None else replica.replica_id,
+            None if replica is None else replica.deployment_id,
+            None if replica is None else replica.served_by[:256],
+            self.attempts,
+            self.worker.name,
+        )
+
+    def settle(self, outcome: Outcome, status: int, tokens: meter.Tokens) -> None:
+        """Once: write the record, give back what was set aside and not used. Later calls do nothing."""
+        if self.settled:
+            return
+        self.settled = True
+        worker = self.worker
+        record = self.record(outcome, status, tokens)
+        line = _encode(record)
+        if len(line) >= RECORD_BYTES_MAX:
+            line = _encode(replace(record, served_by=None))
+        worker.spool.append(line)
+        if self.slot >= 0:
+            worker.journal.close_slot(self.slot)
+            self.slot = -1
+        cost = 0
+        price = self.model.price
+        if price is not None:
+            cost = pricing.cost_micro(
+                tokens.prompt, tokens.completion, price.input_micro_per_mtok, price.output_micro_per_mtok
+            )
+        worker.credit.settle(
+            self.lease, self.hold, cost, self.project.entry.project_id, worker.spool.appended, worker.now_s
+        )
+        worker.limits.correct(self.key.owner, self.project.owner, tokens.prompt + tokens.completion - self.tokens)
+        worker.stats.settled(record)

@@ -1,0 +1,121 @@
+"""The worker's figures: counters for ever (metrics) and of the last second (for control)."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from typing import Final
+
+from yunhe.ledger.usage import UsageRecord
+from yunhe.serve.snapshot import WorkerStats
+
+BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_SAMPLES_MAX: Final = 4096
+_MODELS_MAX: Final = 500
+
+
+class Histogram:
+    """Cumulative counts under bounds, Prometheus' way."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS_S) + 1)
+        self.sum_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One observation."""
+        self.counts[bisect_left(BUCKETS_S, seconds)] += 1
+        self.sum_s += seconds
+
+
+class Stats:
+    """Counters. Cheap to add to; read once a second."""
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.connections = 0
+        self.connections_total = 0
+        self.connections_refused = 0
+        self.relayed = 0
+        self.stalled = 0
+        self.attempts_failed = 0
+        self.adopted_streams = 0
+        #: (status, code) -> refusals before admission and failures after it
+        self.refusals: Counter[tuple[int, str]] = Counter()
+        #: (model, endpoint, outcome) -> settled requests
+        self.requests: Counter[tuple[str, str, str]] = Counter()
+        self.prompt_tokens: Counter[str] = Counter()
+        self.completion_tokens: Counter[str] = Counter()
+        self.ttft = Histogram()
+        self.duration = Histogram()
+        self._clear_window()
+
+    def _clear_window(self) -> None:
+        self._window_requests = 0
+        self._window_errors = 0
+        self._window_prompt = 0
+        self._window_completion = 0
+        self._window_ttft: list[float] = []
+        self._window_duration: list[float] = []
+        self._window_models: dict[str, int] = {}
+
+    def refused(self, status: int, code: str | None, *, admitted: bool) -> None:
+        """A request was answered with an error; an ``admitted`` one is also settled."""
+        self.refusals[status, code or ""] += 1
+        if not admitted:
+            self._window_requests += 1
+            if status >= 500:
+                self._window_errors += 1
+
+    def settled(self, record: UsageRecord) -> None:
+        """A request was settled."""
+        model = record.model
+        self.requests[model, record.endpoint, record.outcome] += 1
+        self._window_requests += 1
+        models = self._window_models
+        if model in models or len(models) < _MODELS_MAX:
+            models[model] = models.get(model, 0) + 1
+        if record.outcome not in ("ok", "client_disconnected", "refused"):
+            self._window_errors += 1
+        self.prompt_tokens[model] += record.prompt_tokens
+        self.completion_tokens[model] += record.completion_tokens
+        self._window_prompt += record.prompt_tokens
+        self._window_completion += record.completion_tokens
+        self.duration.add(record.duration_s)
+        if len(self._window_duration) < _SAMPLES_MAX:
+            self._window_duration.append(record.duration_s)
+        ttft_s = record.ttft_s
+        if ttft_s is not None:
+            self.ttft.add(ttft_s)
+            if len(self._window_ttft) < _SAMPLES_MAX:
+                self._window_ttft.append(ttft_s)
+
+    def window(self, *, worker: str, pid: int, at: float, window_s: float, pending: int, revision: int) -> WorkerStats:
+        """What control is told; begins the next window."""
+        ttft, duration = sorted(self._window_ttft), sorted(self._window_duration)
+        told = WorkerStats(
+            worker=worker,
+            pid=pid,
+            at=at,
+            window_s=window_s,
+            requests=self._window_requests,
+            errors=self._window_errors,
+            prompt_tokens=self._window_prompt,
+            completion_tokens=self._window_completion,
+            in_flight=self.in_flight,
+            ttft_ms_p50=_percentile_ms(ttft, 0.5),
+            ttft_ms_p95=_percentile_ms(ttft, 0.95),
+            duration_ms_p50=_percentile_ms(duration, 0.5),
+            duration_ms_p95=_percentile_ms(duration, 0.95),
+            spool_pending=pending,
+            snapshot_revision=revision,
+            by_model=self._window_models,
+        )
+        self._clear_window()
+        return told
+
+
+def _percentile_ms(ordered: list[float], share: float) -> float | None:
+    """Nearest rank, in milliseconds."""
+    if not ordered:
+        return None
+    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000, 3)
