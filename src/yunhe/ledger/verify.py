@@ -1,7 +1,11 @@
-"""Recomputing the ledger from what it was made of: every posting from usage and prices, every balance from postings."""
+"""Recomputing the ledger from what it was made of: every posting from usage and prices, every balance from postings.
+
+Fed row by row, so that books of any size need constant memory but for two sums per account.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -24,22 +28,31 @@ class Problem:
     found_micro: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class KeptBalance:
+    """An account as the store keeps it: the sum of its postings, and of those that are not usage."""
+
+    account: str
+    amount_micro: int
+    credited_micro: int
+
+
 @dataclass(slots=True)
 class Audit:
-    """A running recomputation: feed it every usage record with its stored cost, every entry, then the balances."""
+    """A running recomputation: feed it every usage record with its entry, every entry, then the balances."""
 
     prices: Mapping[str, Price]
     entries_checked: int = 0
     usage_checked: int = 0
     #: Of all postings; zero in a sound ledger.
     sum_micro: int = 0
+    #: The first ``PROBLEMS_MAX`` of them.
     problems: list[Problem] = field(default_factory=list)
-    #: request id -> (cost, payer, payee) that its entry must have.
-    _expected: dict[str, tuple[int, str, str]] = field(default_factory=dict)
-    _balances: dict[str, int] = field(default_factory=dict)
+    _sums: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _credited: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
 
-    def usage(self, record: UsageRecord, stored_cost_micro: int) -> None:
-        """Check a record's stored cost against its price, and expect its entry."""
+    def usage(self, record: UsageRecord, stored_cost_micro: int, entry: Entry | None) -> None:
+        """Check a record's stored cost against its price, and the usage entry that refers to it, if any."""
         self.usage_checked += 1
         price = self.prices.get(record.price_id) if record.price_id is not None else None
         if record.price_id is not None and price is None:
@@ -47,42 +60,39 @@ class Audit:
         cost = cost_of(record, price)
         if cost != stored_cost_micro:
             self._say(record.request_id, "the stored cost is not tokens times price", cost, stored_cost_micro)
-        if cost > 0:
-            payer, payee = project_account(record.project_id), revenue_account(record.model)
-            self._expected[record.request_id] = (cost, payer, payee)
+        wanted = {project_account(record.project_id): -cost, revenue_account(record.model): cost} if cost else {}
+        found = {posting.account: posting.amount_micro for posting in entry.postings} if entry else {}
+        if entry is None and cost:
+            self._say(record.request_id, "a usage record without its entry", cost, None)
+        elif found != wanted:
+            taken = sum(amount for amount in found.values() if amount > 0)
+            self._say(record.request_id, "the posting is not what the usage record says", cost, taken)
 
-    def entry(self, entry: Entry) -> None:
-        """Check that an entry balances and, for usage, that it is what its record says."""
+    def entry(self, entry: Entry, *, has_usage: bool) -> None:
+        """Check that an entry balances and, when it is one for usage, that the usage record exists."""
         self.entries_checked += 1
         total = sum(posting.amount_micro for posting in entry.postings)
         self.sum_micro += total
         if total != 0:
             self._say(entry.reference, "the postings do not sum to zero", 0, total)
         for posting in entry.postings:
-            self._balances[posting.account] = self._balances.get(posting.account, 0) + posting.amount_micro
-        if entry.kind == USAGE:
-            self._usage_entry(entry)
+            self._sums[posting.account] += posting.amount_micro
+            if entry.kind != USAGE:
+                self._credited[posting.account] += posting.amount_micro
+        if entry.kind == USAGE and not has_usage:
+            found = sum(posting.amount_micro for posting in entry.postings if posting.amount_micro > 0)
+            self._say(entry.reference, "an entry without a usage record", 0, found)
 
-    def _usage_entry(self, entry: Entry) -> None:
-        expected = self._expected.pop(entry.reference, None)
-        found = sum(posting.amount_micro for posting in entry.postings if posting.amount_micro > 0)
-        if expected is None:
-            self._say(entry.reference, "an entry without a usage record, or a second one for it", 0, found)
-            return
-        cost, payer, payee = expected
-        amounts = {posting.account: posting.amount_micro for posting in entry.postings}
-        if amounts != {payer: -cost, payee: cost}:
-            self._say(entry.reference, "the posting is not what the usage record says", cost, found)
-
-    def finish(self, balances: Iterable[tuple[str, int]]) -> list[Problem]:
-        """Check for missing entries and compare the stored balances; returns every problem found."""
-        for reference, (cost, _payer, _payee) in self._expected.items():
-            self._say(reference, "a usage record without its entry", cost, None)
-        stored = dict(balances)
-        for account in sorted(stored.keys() | self._balances.keys()):
-            expected, found = self._balances.get(account, 0), stored.get(account, 0)
-            if expected != found:
-                self._say(account, "the stored balance is not the sum of its postings", expected, found)
+    def finish(self, balances: Iterable[KeptBalance]) -> list[Problem]:
+        """Compare the stored balances; returns every problem found."""
+        kept = {balance.account: balance for balance in balances}
+        for account in sorted(kept.keys() | self._sums.keys()):
+            found = kept.get(account, KeptBalance(account, 0, 0))
+            expected, credited = self._sums.get(account, 0), self._credited.get(account, 0)
+            if expected != found.amount_micro:
+                self._say(account, "the kept balance is not the sum of its postings", expected, found.amount_micro)
+            if credited != found.credited_micro:
+                self._say(account, "the kept credit is not the sum of its credits", credited, found.credited_micro)
         return self.problems
 
     def _say(self, reference: str, problem: str, expected: int | None, found: int | None) -> None:

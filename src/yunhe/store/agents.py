@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, field
 
 from sqlalchemy import insert, select, update
 
-from yunhe.store.database import Tx
 from yunhe.store.rows import add
 from yunhe.store.tables_pool import agents, join_tokens
+from yunhe.store.tx import Tx
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Row, or_, select, update
+from sqlalchemy import Row, exists, or_, select, update
 
-from yunhe.accounts.model import ApiKey, Scope
+from yunhe.accounts.model import ApiKey, Role, Scope
 from yunhe.store import changes
-from yunhe.store.database import Tx
 from yunhe.store.rows import add, newest
 from yunhe.store.schema import pack, unpack
-from yunhe.store.tables_accounts import api_keys
+from yunhe.store.tables_accounts import api_keys, memberships, users
+from yunhe.store.tx import Tx
 
 _PLAIN = (
     "id", "project_id", "user_id", "name", "prefix", "digest", "created_at",
@@ -51,15 +51,29 @@ async def list_keys(
     return [_key(row) for row in await tx.execute(newest(query, api_keys.c.id, limit, after))]
 
 
-async def all_good_keys(tx: Tx, now: float) -> list[ApiKey]:
-    """Every key that is neither revoked nor expired: for a full snapshot."""
+async def good_keys(tx: Tx, now: float, prefixes: Collection[str] | None = None) -> list[ApiKey]:
+    """Every key that calls may be made with, or every one of these: what gateways know.
+
+    Neither revoked nor expired; its owner is not disabled, and a member of its project or a platform admin.
+    """
     good = api_keys.c.revoked_at.is_(None) & or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now)
-    return [_key(row) for row in await tx.execute(select(api_keys).where(good))]
+    member = exists().where(
+        memberships.c.user_id == api_keys.c.user_id, memberships.c.project_id == api_keys.c.project_id
+    )
+    stands = users.c.disabled.is_(False) & or_(member, users.c.roles.contains(pack(Role.PLATFORM_ADMIN)))
+    query = select(api_keys).join(users, users.c.id == api_keys.c.user_id).where(good, stands)
+    if prefixes is not None:
+        query = query.where(api_keys.c.prefix.in_(prefixes))
+    return [_key(row) for row in await tx.execute(query)]
 
 
-async def keys_by_prefix(tx: Tx, prefixes: Collection[str]) -> list[ApiKey]:
-    """These keys, in whatever state."""
-    return [_key(row) for row in await tx.execute(select(api_keys).where(api_keys.c.prefix.in_(prefixes)))]
+async def note_keys_of(tx: Tx, user_id: str, project_id: str | None = None) -> None:
+    """Let gateways look again at a user's keys (of one project): the user's standing has changed."""
+    query = select(api_keys.c.prefix).where(api_keys.c.user_id == user_id, api_keys.c.revoked_at.is_(None))
+    if project_id is not None:
+        query = query.where(api_keys.c.project_id == project_id)
+    for row in await tx.execute(query):
+        await changes.note(tx, "key", row.prefix)
 
 
 async def revoke(tx: Tx, key_id: str, now: float) -> None:

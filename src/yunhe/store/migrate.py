@@ -6,33 +6,50 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, create_engine, inspect, text
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-#: The newest revision in ``migrations/versions``; a test holds the two together.
-HEAD: Final = "0001"
+from yunhe.store import errors
+from yunhe.store.errors import DatabaseTooNew, DatabaseUnreachable
+
+#: The revisions in ``migrations/versions``, oldest first; a test holds the two together.
+REVISIONS: Final = ("0001",)
+HEAD: Final = REVISIONS[-1]
 _ADVISORY_LOCK: Final = 0x59756E6865
 
 
 def upgrade(url: URL) -> None:
-    """Upgrade to HEAD. Raises DatabaseUnreachable."""
-    from yunhe.store.database import DatabaseUnreachable
-
-    engine = create_engine(_sync(url), poolclass=NullPool)
+    """Upgrade to HEAD in one transaction: all of it or nothing. Raises DatabaseUnreachable, DatabaseTooNew."""
+    sqlite = url.get_backend_name() == "sqlite"
+    engine = create_engine(url.set(drivername="sqlite") if sqlite else url, poolclass=NullPool, hide_parameters=True)
+    if sqlite:
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
     try:
-        with _alone(url), engine.connect() as connection:
-            if url.get_backend_name() == "postgresql":
-                connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _ADVISORY_LOCK})
-            if current(connection) != HEAD:
+        with _alone(url), engine.begin() as connection:
+            if not sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+            found = current(connection)
+            if found is not None and found not in REVISIONS:
+                raise DatabaseTooNew(f"The database is at revision {found}, which this version does not know.")
+            if found != HEAD:
                 _run(connection)
-            connection.commit()
-    except OperationalError as error:
-        shown = url.render_as_string(hide_password=True)
-        raise DatabaseUnreachable(f"The database does not answer: {shown}.") from error
+    except SQLAlchemyError as error:
+        told = errors.translated(error, url)
+        if told is None:
+            raise
+        raise told from error
+    except OSError as error:
+        raise DatabaseUnreachable(
+            f"The directory of the database cannot be used: {error.strerror}: {error.filename}",
+            next_step="Make the data directory writable, or choose another with YUNHE_HOME.",
+        ) from error
     finally:
         engine.dispose()
 
@@ -45,25 +62,32 @@ def current(connection: Connection) -> str | None:
 
 
 def _run(connection: Connection) -> None:
-    from alembic import command
-    from alembic.config import Config
-
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
 
 
-def _sync(url: URL) -> URL:
-    return url.set(drivername="sqlite") if url.get_backend_name() == "sqlite" else url
-
-
 @contextmanager
 def _alone(url: URL) -> Iterator[None]:
-    """One migrating process at a time on SQLite; PostgreSQL has its advisory lock for that."""
-    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+    """One migrating process at a time on SQLite: switching to WAL waits for nobody, it fails.
+
+    PostgreSQL has its advisory lock for that.
+    """
+    if url.get_backend_name() != "sqlite" or not url.database:
         yield
         return
     with Path(url.database + ".migrate-lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA busy_timeout=60000")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -10,11 +10,11 @@ from sqlalchemy import delete, or_, select
 from yunhe.catalogue.model import Model
 from yunhe.ledger.model import Price
 from yunhe.store import changes
-from yunhe.store.database import Tx
 from yunhe.store.rows import add, named, newest
 from yunhe.store.schema import pack, unpack
 from yunhe.store.tables_ledger import prices
 from yunhe.store.tables_serve import models
+from yunhe.store.tx import Tx
 
 
 async def add_model(tx: Tx, model: Model) -> None:
@@ -40,9 +40,12 @@ async def list_models(
     return [unpack(row.record, Model) for row in await tx.execute(named(query, models.c.name, limit, after))]
 
 
-async def all_models(tx: Tx) -> list[Model]:
-    """Every model."""
-    return [unpack(row.record, Model) for row in await tx.execute(select(models.c.record))]
+async def all_models(tx: Tx, names: Collection[str] | None = None) -> list[Model]:
+    """Every model, or every one of these."""
+    query = select(models.c.record)
+    if names is not None:
+        query = query.where(models.c.name.in_(names))
+    return [unpack(row.record, Model) for row in await tx.execute(query)]
 
 
 async def remove_model(tx: Tx, name: str) -> None:

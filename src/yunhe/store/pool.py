@@ -11,10 +11,10 @@ from sqlalchemy import Row, delete, insert, or_, select, update
 from yunhe.core.ids import new_id
 from yunhe.pool.model import Card, Centre, Inventory, Node
 from yunhe.serve.sync import EngineInfo
-from yunhe.store.database import Tx
 from yunhe.store.rows import add, newest, put
 from yunhe.store.schema import pack, unpack
 from yunhe.store.tables_pool import cards, centre_engines, centres, nodes
+from yunhe.store.tx import Tx
 
 
 @dataclass(frozen=True, slots=True)

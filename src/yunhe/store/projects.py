@@ -11,9 +11,10 @@ from sqlalchemy import Row, delete, or_, select, update
 from yunhe.accounts.model import Membership, Organisation, Project, Role
 from yunhe.core.errors import Conflict
 from yunhe.store import changes
-from yunhe.store.database import Tx
+from yunhe.store.keys import note_keys_of
 from yunhe.store.rows import add, newest
 from yunhe.store.tables_accounts import memberships, organisations, projects
+from yunhe.store.tx import Tx
 
 
 def _project(row: Row[Any]) -> Project:
@@ -76,8 +77,9 @@ async def save_project(tx: Tx, project: Project) -> None:
 
 
 async def add_member(tx: Tx, membership: Membership) -> None:
-    """Raises Conflict when the user is a member already."""
+    """Gateways look again at the user's keys. Raises Conflict when the user is a member already."""
     await add(tx, memberships, asdict(membership), "That user is a member of the project already.")
+    await note_keys_of(tx, membership.user_id, membership.project_id)
 
 
 async def memberships_of(tx: Tx, user_id: str) -> list[Membership]:
@@ -92,6 +94,9 @@ async def list_members(tx: Tx, project_id: str, limit: int, after: str | None = 
 
 
 async def remove_member(tx: Tx, project_id: str, membership_id: str) -> bool:
-    """Whether there was such a membership."""
+    """Whether there was such a membership; without it the user's keys of the project are good for nothing."""
     where = (memberships.c.project_id == project_id) & (memberships.c.id == membership_id)
-    return bool((await tx.execute(delete(memberships).where(where))).rowcount)
+    gone = (await tx.execute(delete(memberships).where(where).returning(memberships.c.user_id))).scalar()
+    if gone is not None:
+        await note_keys_of(tx, gone, project_id)
+    return gone is not None

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from yunhe.core.errors import Conflict
-from yunhe.store.database import Tx
+from yunhe.store.tx import Tx
 
 PAGE_MAX: Final = 1000
 

@@ -10,10 +10,11 @@ from sqlalchemy import delete, insert, or_, select, update
 
 from yunhe.serve.model import ENDED_STATES, Deployment, Event, Replica
 from yunhe.store import changes
-from yunhe.store.database import Tx
+from yunhe.store.gateway_entries import replica_entry
 from yunhe.store.rows import newest, upsert
 from yunhe.store.schema import pack, unpack
 from yunhe.store.tables_serve import deployments, events, leaders, replicas
+from yunhe.store.tx import Tx
 
 
 def _deployment_columns(deployment: Deployment) -> dict[str, Any]:
@@ -76,9 +77,12 @@ async def add_replica(tx: Tx, replica: Replica) -> None:
 
 
 async def save_replica(tx: Tx, replica: Replica) -> None:
-    """Write a changed replica; gateways learn of it."""
+    """Write a changed replica; gateways learn of it when what they know of it has changed."""
+    row = (await tx.execute(select(replicas.c.record).where(replicas.c.id == replica.id))).first()
     await tx.execute(update(replicas).where(replicas.c.id == replica.id).values(_replica_columns(replica)))
-    await changes.note(tx, "replica", replica.id)
+    old = replica_entry(unpack(row.record, Replica), "") if row else None
+    if old != replica_entry(replica, ""):
+        await changes.note(tx, "replica", replica.id)
 
 
 async def replica(tx: Tx, replica_id: str) -> Replica | None:

@@ -68,7 +68,16 @@ transfers = Table(
 )
 
 #: Sums of the transfers by account, kept in the same transactions; ``ledger verify`` recomputes them.
-balances = Table("balances", METADATA, key("account"), whole("amount_micro"))
+balances = Table(
+    "balances",
+    METADATA,
+    key("account"),
+    whole("amount_micro"),
+    #: The part of it that is credit given (less taken back): the rest is usage.
+    whole("credited_micro"),
+    #: Available credit that gateways were last told of; means something for projects' accounts only.
+    whole("told_micro"),
+)
 
 leases = Table(
     "leases",

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import asdict, dataclass, fields
+import logging
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import Row, case, func, select, update
+from sqlalchemy import case, func, select, update
 
 from yunhe.core.ids import new_id
-from yunhe.ledger.model import Entry, Price
-from yunhe.ledger.settle import cost_of, usage_entry
+from yunhe.ledger.model import Price
+from yunhe.ledger.settle import bounded, cost_of, usage_entry
 from yunhe.ledger.usage import UsageRecord
-from yunhe.store import changes, entries
-from yunhe.store.database import Tx
+from yunhe.store import entries
 from yunhe.store.rows import newest, upsert
 from yunhe.store.tables_ledger import leases, prices, usage_records
+from yunhe.store.tx import Tx
+from yunhe.store.usage_rows import PricedUsage, priced, row_of, storable
+
+__all__ = ["BATCH_MAX", "GroupBy", "PricedUsage", "Totals", "list_usage", "record_usage", "totals"]
 
 GroupBy = Literal["model", "key", "day", "hour"]
 
+_LOG: Final = logging.getLogger(__name__)
 BATCH_MAX: Final = 5000
-_FIELDS: Final = tuple(field.name for field in fields(UsageRecord))
 _BUCKET_S: Final = {"day": 86_400, "hour": 3_600}
-
-
-@dataclass(frozen=True, slots=True)
-class PricedUsage:
-    """A usage record as stored."""
-
-    record: UsageRecord
-    cost_micro: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,64 +42,59 @@ class Totals:
     errors: int
 
 
-def _priced(row: Row[Any]) -> PricedUsage:
-    values = {name: getattr(row, name) for name in _FIELDS}
-    values["stream"] = bool(values["stream"])
-    return PricedUsage(UsageRecord(**values), row.cost_micro)
-
-
 async def record_usage(tx: Tx, records: Sequence[UsageRecord], now: float) -> tuple[int, int]:
     """Store a batch (at most ``BATCH_MAX``); returns (accepted, duplicates). Replaying a batch changes nothing.
 
     In one transaction: the records, the entries that pay for them, the balances, and what the leases still hold.
+    Impossible counts and text are made possible, with a warning in the log.
     """
     if len(records) > BATCH_MAX:
         raise ValueError(f"a batch has at most {BATCH_MAX} records")
-    priced = await _price(tx, records)
-    rows = [asdict(usage.record) | {"cost_micro": usage.cost_micro, "recorded_at": now} for usage in priced]
-    if not rows:
+    priced_now = await _price(tx, [_possible(record) for record in records])
+    if not priced_now:
         return 0, 0
     statement = upsert(tx, usage_records).on_conflict_do_nothing().returning(usage_records.c.request_id)
-    new_ids = {row.request_id for row in await tx.execute(statement, rows)}
-    taken = {usage.record.request_id: usage for usage in priced if usage.record.request_id in new_ids}
-    found: list[Entry] = []
-    for usage in taken.values():
-        entry = usage_entry(new_id("entry"), usage.record, usage.cost_micro, now)
-        if entry is not None:
-            found.append(entry)
-    await entries.post(tx, found)
-    await _lower_leases(tx, list(taken.values()))
+    stored = await tx.execute(statement, [row_of(usage, now) for usage in priced_now])
+    new_ids = set(stored.scalars())
+    taken = [usage for usage in priced_now if usage.record.request_id in new_ids]
+    made = [usage_entry(new_id("entry"), usage.record, usage.cost_micro, now) for usage in taken]
+    await entries.append(tx, [entry for entry in made if entry is not None])
+    await _lower_leases(tx, taken)
+    await entries.tell(tx, {usage.record.project_id for usage in taken if usage.cost_micro})
     return len(taken), len(records) - len(taken)
 
 
+def _possible(record: UsageRecord) -> UsageRecord:
+    changed = storable(bounded(record))
+    if changed is not record:
+        _LOG.warning("usage record %s of %s was not possible as told", changed.request_id, changed.replica_id)
+    return changed
+
+
 async def _price(tx: Tx, records: Sequence[UsageRecord]) -> list[PricedUsage]:
-    """Each request once, with its cost; of two records of one request in a batch the first counts."""
+    """Each request once, with its cost, in the order of their ids; of two records of one request the first counts.
+
+    The order keeps two transactions that store the same records from waiting for each other in a circle.
+    """
     ids = {record.price_id for record in records if record.price_id is not None}
     rows = await tx.execute(select(prices).where(prices.c.id.in_(ids)))
     known = {row.id: Price(**row._mapping) for row in rows}
     once = {record.request_id: record for record in reversed(records)}
     return [
         PricedUsage(record, cost_of(record, known.get(record.price_id) if record.price_id else None))
-        for record in reversed(once.values())
+        for _, record in sorted(once.items())
     ]
 
 
 async def _lower_leases(tx: Tx, taken: Sequence[PricedUsage]) -> None:
-    """Take the costs from the leases that they were held from; what no lease covers changes the project's credit."""
-    by_lease: dict[str, int] = {}
-    uncovered: set[str] = set()
+    """Take the costs from the leases that they were held from."""
+    by_lease: defaultdict[str, int] = defaultdict(int)
     for usage in taken:
-        if usage.cost_micro == 0:
-            continue
-        if usage.record.lease_id is None:
-            uncovered.add(usage.record.project_id)
-        else:
-            by_lease[usage.record.lease_id] = by_lease.get(usage.record.lease_id, 0) + usage.cost_micro
-    for lease_id, spent in by_lease.items():
+        if usage.cost_micro and usage.record.lease_id is not None:
+            by_lease[usage.record.lease_id] += usage.cost_micro
+    for lease_id, spent in sorted(by_lease.items()):
         left = case((leases.c.remaining_micro > spent, leases.c.remaining_micro - spent), else_=0)
         await tx.execute(update(leases).where(leases.c.id == lease_id).values(remaining_micro=left))
-    for project_id in sorted(uncovered):
-        await changes.note(tx, "project", project_id)
 
 
 async def list_usage(
@@ -122,7 +114,7 @@ async def list_usage(
         query = query.where(usage_records.c.request_id == request_id)
     if outcome is not None:
         query = query.where(usage_records.c.outcome == outcome)
-    return [_priced(row) for row in await tx.execute(newest(query, usage_records.c.request_id, limit, after))]
+    return [priced(row) for row in await tx.execute(newest(query, usage_records.c.request_id, limit, after))]
 
 
 async def totals(
@@ -155,16 +147,3 @@ async def totals(
 
 def _group_key(value: object) -> str:
     return str(int(value)) if isinstance(value, float) else str(value)
-
-
-async def every_usage(tx: Tx) -> AsyncIterator[PricedUsage]:
-    """All records, streamed in the order of their ids."""
-    last = ""
-    while True:
-        query = select(usage_records).where(usage_records.c.request_id > last)
-        rows = (await tx.execute(query.order_by(usage_records.c.request_id).limit(BATCH_MAX))).all()
-        for row in rows:
-            yield _priced(row)
-        if len(rows) < BATCH_MAX:
-            return
-        last = rows[-1].request_id

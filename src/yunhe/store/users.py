@@ -9,10 +9,11 @@ from sqlalchemy import Row, delete, func, insert, or_, select, update
 
 from yunhe.accounts.model import Role, User
 from yunhe.core.ids import new_id
-from yunhe.store.database import Tx
+from yunhe.store.keys import note_keys_of
 from yunhe.store.rows import add, newest
 from yunhe.store.schema import pack, unpack
 from yunhe.store.tables_accounts import sessions, sign_in_failures, users
+from yunhe.store.tx import Tx
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,10 @@ async def count_users(tx: Tx) -> int:
 
 
 async def save_user(tx: Tx, user: User) -> None:
-    """Write changed roles, password or standing."""
+    """Write changed roles, password or standing; gateways look again at the user's keys."""
     values = {k: v for k, v in _columns(user).items() if k in ("password_hash", "roles", "disabled")}
     await tx.execute(update(users).where(users.c.id == user.id).values(values))
+    await note_keys_of(tx, user.id)
 
 
 async def add_session(tx: Tx, session: Session) -> None:

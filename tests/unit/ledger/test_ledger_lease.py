@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yunhe.ledger.lease import decide
+from yunhe.ledger.lease import decide, is_worth_telling
 
 AMOUNT = st.integers(0, 10**12)
 
@@ -41,4 +41,18 @@ def test_a_greedy_worker_leaves_something_to_the_next(balance: int) -> None:
 
 def test_a_refusal_says_why() -> None:
     assert "no credit" in (decide(5, 5, 0).refused_reason or "")
-    assert "available" in (decide(50, 50, 10).refused_reason or "")
+    reason = decide(5_000_000, 5_000_000, 1_500_000).refused_reason or ""
+    assert "up to 5 credits" in reason
+    assert "has 1.5" in reason
+
+
+@given(st.integers(-(10**12), 10**12))
+def test_the_beginning_and_the_end_of_credit_are_always_told(amount: int) -> None:
+    assert is_worth_telling(amount, 0) == (amount > 0 or abs(amount) >= 1_000_000)
+    assert is_worth_telling(0, amount) == (amount > 0 or abs(amount) >= 1_000_000)
+
+
+def test_small_changes_of_much_credit_are_not_told() -> None:
+    assert not is_worth_telling(100_000_000, 99_500_000)
+    assert not is_worth_telling(100_000_000, 90_000_001)
+    assert is_worth_telling(100_000_000, 90_000_000)

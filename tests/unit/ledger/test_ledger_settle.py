@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from yunhe.ledger.account import project_account, project_of, revenue_account
 from yunhe.ledger.credit import AMOUNT_MICRO_MAX, correction_of, credit_entry
 from yunhe.ledger.model import Price
-from yunhe.ledger.settle import cost_of, usage_entry
+from yunhe.ledger.settle import TOKENS_MAX, bounded, cost_of, usage_entry
 from yunhe.testing.samples import usage_record
 
 RECORD = usage_record(project_id="proj_1", model="m")
@@ -35,6 +35,15 @@ def test_a_usage_entry_balances_and_takes_the_cost_from_the_project(
 
 def test_a_record_without_a_price_costs_nothing() -> None:
     assert cost_of(RECORD, None) == 0
+
+
+@given(st.integers(), st.integers(), st.integers())
+def test_impossible_counts_become_possible_and_possible_ones_stay(prompt: int, cached: int, completion: int) -> None:
+    record = replace(RECORD, prompt_tokens=prompt, cached_tokens=cached, completion_tokens=completion)
+    made = bounded(record)
+    assert 0 <= made.cached_tokens <= made.prompt_tokens <= TOKENS_MAX
+    assert 0 <= made.completion_tokens <= TOKENS_MAX
+    assert bounded(made) is made
 
 
 @given(st.integers(-AMOUNT_MICRO_MAX, AMOUNT_MICRO_MAX).filter(bool))

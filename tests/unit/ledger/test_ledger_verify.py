@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from yunhe.ledger.credit import credit_entry
 from yunhe.ledger.model import Entry, Posting, Price
-from yunhe.ledger.settle import cost_of, usage_entry
+from yunhe.ledger.settle import USAGE, cost_of, usage_entry
 from yunhe.ledger.usage import UsageRecord
-from yunhe.ledger.verify import Audit, Problem
+from yunhe.ledger.verify import Audit, KeptBalance, Problem
 from yunhe.testing.samples import usage_record
 
 PRICE = Price("price_1", "m", 2_000_000, 6_000_000, 0.0)
@@ -41,14 +41,18 @@ class Books:
         for entry in self.entries:
             for posting in entry.postings:
                 self.balances[posting.account] = self.balances.get(posting.account, 0) + posting.amount_micro
+        self.credited = {"project:proj_0": 1000, "issued": -1000}
 
     def audit(self) -> tuple[Audit, list[Problem]]:
         audit = Audit({PRICE.id: PRICE})
+        by_request = {entry.reference: entry for entry in self.entries if entry.kind == USAGE}
+        known = {one.request_id for one in self.records}
         for one, cost in zip(self.records, self.costs, strict=True):
-            audit.usage(one, cost)
+            audit.usage(one, cost, by_request.get(one.request_id))
         for entry in self.entries:
-            audit.entry(entry)
-        return audit, audit.finish(self.balances.items())
+            audit.entry(entry, has_usage=entry.reference in known)
+        kept = [KeptBalance(name, amount, self.credited.get(name, 0)) for name, amount in self.balances.items()]
+        return audit, audit.finish(kept)
 
 
 COUNTS = st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 5000)), max_size=20)
@@ -101,6 +105,13 @@ def test_a_balance_that_was_tampered_with_is_found() -> None:
     books.balances["project:proj_0"] += 5
     _, problems = books.audit()
     assert [(p.reference, p.expected_micro, p.found_micro) for p in problems] == [("project:proj_0", 992, 997)]
+
+
+def test_a_kept_credit_that_was_tampered_with_is_found() -> None:
+    books = Books([(1, 1)])
+    books.credited["project:proj_0"] = 2000
+    _, problems = books.audit()
+    assert [(p.reference, p.expected_micro, p.found_micro) for p in problems] == [("project:proj_0", 1000, 2000)]
 
 
 def test_a_record_that_names_an_unknown_price_is_found() -> None:

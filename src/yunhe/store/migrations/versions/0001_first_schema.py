@@ -47,6 +47,8 @@ def _create_tables() -> None:
         "balances",
         sa.Column("account", sa.Text(), nullable=False),
         sa.Column("amount_micro", sa.BigInteger(), nullable=False),
+        sa.Column("credited_micro", sa.BigInteger(), nullable=False),
+        sa.Column("told_micro", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("account", name=op.f("pk_balances")),
     )
     op.create_table(
