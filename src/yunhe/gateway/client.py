@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+import logging
+from typing import TYPE_CHECKING, Any, Final
 
 from yunhe.gateway.chunked import ChunkedReader
+from yunhe.gateway.exchange import Exchange
 from yunhe.gateway.reasons import REASONS
-from yunhe.gateway.refusal import Refusal, error_body, malformed_http, too_large
+from yunhe.gateway.refusal import Refusal, error_body, internal_error, malformed_http, too_large
 from yunhe.gateway.request_head import HeadReader, RequestHead, head_too_large
 
 if TYPE_CHECKING:
     from yunhe.gateway.worker import Worker
+
+log = logging.getLogger(__name__)
 
 _HEAD: Final = 0
 _BODY: Final = 1
@@ -20,41 +24,6 @@ _LINGER: Final = 3
 _CLOSING: Final = 4
 
 JSON: Final = b"application/json"
-
-
-class Exchange(Protocol):
-    """What carries one request out."""
-
-    #: True: ``begin`` gets the whole body. False: the body comes in pieces as it arrives.
-    buffered: ClassVar[bool]
-
-    def begin(self, body: bytes) -> None:
-        """The head and (when buffered) the body are there."""
-        ...
-
-    def on_request_body(self, data: bytes) -> None:
-        """A piece of a body that is not buffered."""
-        ...
-
-    def on_request_end(self) -> None:
-        """The body that is not buffered is complete."""
-        ...
-
-    def on_client_gone(self) -> None:
-        """The client's connection ended before the answer did."""
-        ...
-
-    def on_client_writable(self, writable: bool) -> None:
-        """Whether the client takes more."""
-        ...
-
-    def tick(self, now_s: float) -> None:
-        """Called a few times a second; time-outs."""
-        ...
-
-    def stop(self) -> None:
-        """The worker stops: end now, with an error where one can still be told."""
-        ...
 
 
 class ClientConnection(asyncio.Protocol):
@@ -120,6 +89,14 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of requests."""
+        try:
+            self._received(data)
+        except Exception:
+            # The edge of the process: one request fails, the worker goes on.
+            log.exception("a request failed")
+            self._failed()
+
+    def _received(self, data: bytes) -> None:
         state = self._state
         if state == _HEAD:
             self._pending = self._pending + data if self._pending else data
@@ -130,6 +107,13 @@ class ClientConnection(asyncio.Protocol):
             self._pending += data
             if len(self._pending) > self._worker.options.pipelined_bytes_max:
                 self.pause_reading()
+
+    def _failed(self) -> None:
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.on_client_gone()
+        if self._state in (_HEAD, _BODY, _BUSY):
+            self._refuse_unread(internal_error())
 
     def pause_writing(self) -> None:
         """The client reads slowly."""

@@ -9,9 +9,10 @@ from urllib.parse import unquote, unquote_to_bytes
 import msgspec
 
 from yunhe.gateway.admission import Admission, authenticate
-from yunhe.gateway.client import JSON, ClientConnection, Exchange
+from yunhe.gateway.client import JSON, ClientConnection
 from yunhe.gateway.control_relay import ControlRelay
-from yunhe.gateway.refusal import unknown_model, unknown_path, wrong_method
+from yunhe.gateway.exchange import Exchange
+from yunhe.gateway.refusal import Refusal, unknown_model, unknown_path, wrong_method
 from yunhe.gateway.request_head import RequestHead
 from yunhe.gateway.routes import Key
 from yunhe.serve.snapshot import ModelEntry
@@ -44,7 +45,11 @@ class Immediate:
 
     def begin(self, body: bytes) -> None:
         """Answer."""
-        status, lines, out, content_type = self._produce(self._worker, self._head)
+        try:
+            status, lines, out, content_type = self._produce(self._worker, self._head)
+        except Refusal as refusal:
+            self._client.refuse(refusal)
+            return
         own_id = self._head.headers.get(b"x-request-id", b"")
         self._client.answer(status, lines + self._worker.request_id_lines(own_id), out, content_type)
 

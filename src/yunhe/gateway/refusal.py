@@ -168,3 +168,8 @@ def unavailable(message: str, code: str, retry_after_s: float = 1.0) -> Refusal:
 def upstream_failed(message: str, status: int = 502, code: str = "upstream_error") -> Refusal:
     """The replica failed and no other could take over."""
     return Refusal(status, SERVER, code, message)
+
+
+def internal_error() -> Refusal:
+    """500: a fault of ours, logged."""
+    return Refusal(500, SERVER, "internal_error", "The gateway failed on this request; its log has the cause.")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any, Final, Protocol
 
 import httptools
+
+log = logging.getLogger(__name__)
 
 _HEADERS_MAX: Final = 100
 
@@ -148,6 +151,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.answered = True
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            log.error("an answer could not be handled", exc_info=error)
+            self._lost("its answer could not be handled")
         except httptools.HttpParserError as error:
             self._lost(f"its answer is not HTTP/1.1: {error}")
         except httptools.HttpParserUpgrade:

@@ -15,10 +15,11 @@ from yunhe.core.home import Home
 from yunhe.core.ids import new_id
 from yunhe.gateway import metrics, snapshot_client
 from yunhe.gateway.background import Background
-from yunhe.gateway.client import ClientConnection, Exchange
+from yunhe.gateway.client import ClientConnection
 from yunhe.gateway.control_link import ControlLink
 from yunhe.gateway.credit import CreditBook
 from yunhe.gateway.dispatch import dispatch
+from yunhe.gateway.exchange import Exchange
 from yunhe.gateway.journal import Journal
 from yunhe.gateway.limits import LimitTable
 from yunhe.gateway.options import Options

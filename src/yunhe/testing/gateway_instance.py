@@ -9,11 +9,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from yunhe.accounts import keys
 from yunhe.core.home import Home
+from yunhe.ledger.usage import UsageRecord
 from yunhe.serve.snapshot import KeyEntry, ModelEntry, PriceEntry, ProjectEntry, ReplicaEntry
 from yunhe.testing.fake_control import FakeControl
 from yunhe.testing.fake_engine import PROBE, FakeEngine
@@ -139,10 +141,10 @@ class GatewayInstance:
             )
         return worker
 
-    async def wait_health(self, worker: WorkerProcess, good: Callable[[dict[str, object]], bool]) -> None:
+    async def wait_health(self, worker: WorkerProcess, good: Callable[[dict[str, Any]], bool]) -> None:
         """Until this very worker's health pleases."""
         end_s = time.monotonic() + 20
-        health: dict[str, object] = {}
+        health: dict[str, Any] = {}
         while time.monotonic() < end_s:
             health = (await fetch(worker.port, "GET", "/gateway/health")).json()
             if health["pid"] == worker.process.pid and good(health):
@@ -150,7 +152,7 @@ class GatewayInstance:
             await asyncio.sleep(0.02)
         raise TimeoutError(f"health stayed {health}\n{worker.log.read_text()}")
 
-    async def usage(self, count: int) -> list[object]:
+    async def usage(self, count: int) -> list[UsageRecord]:
         """Wait until control holds ``count`` records; all of them."""
         await until(lambda: len(self.control.usage) >= count, f"{count} usage records")
         return list(self.control.usage.values())

@@ -5,7 +5,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from yunhe.ledger.usage import UsageRecord
 from yunhe.testing.fake_engine import FakeEngine, Fault
 from yunhe.testing.gateway_instance import MODEL, GatewayInstance
 from yunhe.testing.http_client import fetch
@@ -25,7 +24,6 @@ async def test_a_chat_answer_has_openais_shape_and_is_billed(instance: GatewayIn
     assert choice["message"] == {"role": "assistant", "content": "t0 t1 t2 t3 t4", "refusal": None}
     assert answer.headers["x-yunhe-served-by"] == "local; cpu; fake; rep_0"
     (record,) = await instance.usage(1)
-    assert isinstance(record, UsageRecord)
     assert record.request_id == answer.headers["x-request-id"] == answer.headers["x-yunhe-request-id"]
     assert (record.completion_tokens, record.token_source, record.outcome) == (5, "engine", "ok")
     assert record.prompt_tokens == document["usage"]["prompt_tokens"]
@@ -50,7 +48,6 @@ async def test_a_stream_passes_without_the_probe_and_without_unasked_usage(
     assert "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks) == "t1 t2 t3 t4 t5 "
     assert all("counts" not in c and "usage" not in c for c in chunks)
     (record,) = await instance.usage(1)
-    assert isinstance(record, UsageRecord)
     assert (record.completion_tokens, record.token_source) == (5, "engine")
     assert record.prompt_tokens == engine.counters.prompt_tokens
     assert engine.seen[-1]["stream_options"] == {"include_usage": True}
@@ -136,7 +133,6 @@ async def test_a_stream_that_breaks_ends_with_an_error_event_and_is_billed_exact
         assert last["error"]["code"] == "stream_interrupted"
         records = await instance.usage(index + 1)
         record = records[index]
-        assert isinstance(record, UsageRecord)
         assert (record.outcome, record.completion_tokens, record.token_source) == (
             "upstream_error",
             3,
@@ -144,7 +140,7 @@ async def test_a_stream_that_breaks_ends_with_an_error_event_and_is_billed_exact
         )
     await instance.usage(2)
     served = engine.counters
-    records = [r for r in instance.control.usage.values() if isinstance(r, UsageRecord)]
+    records = list(instance.control.usage.values())
     assert sum(r.completion_tokens for r in records) == served.completion_tokens
     assert sum(r.prompt_tokens for r in records) == served.prompt_tokens
 
@@ -162,5 +158,4 @@ async def test_the_replicas_refusal_is_told_in_openais_shape(instance: GatewayIn
         "code": "context_length_exceeded",
     }
     (record,) = await instance.usage(1)
-    assert isinstance(record, UsageRecord)
     assert (record.outcome, record.completion_tokens, record.prompt_tokens) == ("refused", 0, 0)
