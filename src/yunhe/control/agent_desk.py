@@ -40,6 +40,8 @@ class AgentDesk:
     def __init__(self, state: ControlState) -> None:
         self._state = state
         self._past_boots: OrderedDict[tuple[str, str], None] = OrderedDict()
+        #: agent id -> the (boot_id, sequence) that waits; an earlier one is answered when a later one comes.
+        self._waiting: dict[str, tuple[str, int]] = {}
 
     async def join(self, ask: JoinRequest) -> JoinAnswer:
         """Let an agent in. The same token and nonce again is the same agent, with a new credential.
@@ -92,6 +94,8 @@ class AgentDesk:
             raise Forbidden("this token belongs to another agent", next_step="Join again with a new join token.")
         self._state.logs.take(agent.centre_id, ask.logs)
         inventory_known = await self._take(agent, ask)
+        self._waiting[agent.id] = (ask.boot_id, ask.sequence)
+        self._state.hub.wake(centre_topic(agent.centre_id))
         return await self._await_news(agent.centre_id, ask, inventory_known)
 
     async def _join_token(self, tx: Tx, text: str, now: float) -> agents.JoinToken:
@@ -178,7 +182,8 @@ class AgentDesk:
                 revision = await pool.desired_revision(tx, centre_id)
             left_s = deadline - clock.monotonic_s()
             news = revision != ask.desired_revision or not inventory_known or self._state.logs.has_new(centre_id)
-            if news or left_s <= 0 or hub.closed:
+            superseded = self._waiting.get(ask.agent_id) != (ask.boot_id, ask.sequence)
+            if news or superseded or left_s <= 0 or hub.closed:
                 break
             await hub.wait(topic, seen, min(left_s, POLL_S))
         async with self._state.db.read() as tx:

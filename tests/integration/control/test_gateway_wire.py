@@ -8,9 +8,12 @@ import msgspec
 import pytest
 
 from yunhe.accounts import keys as credentials
+from yunhe.control.bootstrap import FIRST_CREDIT_MICRO
 from yunhe.control.hub import SNAPSHOT
 from yunhe.control.snapshots import SnapshotDesk
 from yunhe.control.state import ControlState
+from yunhe.core.ids import new_id
+from yunhe.ledger.credit import credit_entry
 from yunhe.ledger.model import LeaseAsk
 from yunhe.ledger.usage import UsageRecord
 from yunhe.serve.snapshot import WorkerStats
@@ -92,9 +95,13 @@ async def test_usage_is_stored_and_posted_exactly_once(
 
 
 async def test_a_project_without_credit_is_refused_a_lease_with_the_reason(
-    wire: httpx.AsyncClient, internal: dict[str, str]
+    state: ControlState, wire: httpx.AsyncClient, internal: dict[str, str]
 ) -> None:
-    content = msgspec.json.encode({"worker": "w0", "asks": [LeaseAsk("proj_unknown", 10)]})
+    project, _ = await project_and_price(state)
+    async with state.db.write() as tx:
+        taken = credit_entry(new_id("entry"), project, -FIRST_CREDIT_MICRO, "all of it", "", state.clock.unix_s())
+        await entries.post(tx, [taken])
+    content = msgspec.json.encode({"worker": "w0", "asks": [LeaseAsk(project, 10)]})
     grant = (await wire.post("/internal/v1/leases", content=content, headers=internal)).json()["grants"][0]
     assert (grant["lease_id"], grant["granted_micro"]) == (None, 0)
     assert "no credit" in grant["refused_reason"]
