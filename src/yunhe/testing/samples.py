@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from yunhe.catalogue.model import Model, Probe, Recipe, Weights
 from yunhe.ledger.model import Price
 from yunhe.ledger.usage import UsageRecord
 from yunhe.serve.model import Deployment, Replica, ReplicaState
+
+
+#: A moment after all of the samples' own times.
+NOW: Final = 1_790_000_100.0
 
 
 def usage_record(request_id: str = "req_1", **changes: Any) -> UsageRecord:

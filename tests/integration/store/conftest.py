@@ -13,8 +13,6 @@ from yunhe.store.migrate import upgrade
 from yunhe.testing import samples
 from yunhe.testing.postgres import PostgresServer
 
-NOW = 1_790_000_100.0
-
 
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -57,13 +55,15 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 async def stocked(db: Database) -> Database:
     """A database with a project, its owner and key, and the sample model with its price."""
     async with db.write() as tx:
-        await projects.add_organisation(tx, Organisation("org_1", "default", NOW))
-        await projects.add_project(tx, Project("proj_sample", "org_1", "sample", NOW))
-        await users.add_user(tx, User("user_1", "ann", "hash", frozenset(), NOW))
+        await projects.add_organisation(tx, Organisation("org_1", "default", samples.NOW))
+        await projects.add_project(tx, Project("proj_sample", "org_1", "sample", samples.NOW))
+        await users.add_user(tx, User("user_1", "ann", "hash", frozenset(), samples.NOW))
         await projects.add_member(tx, Membership("mem_1", "user_1", "proj_sample", Role.PROJECT_OWNER))
         await keys.add_key(
             tx,
-            ApiKey("key_1", "proj_sample", "user_1", "first", "prefix1", "d1", frozenset({Scope.INFERENCE}), NOW),
+            ApiKey(
+                "key_1", "proj_sample", "user_1", "first", "prefix1", "d1", frozenset({Scope.INFERENCE}), samples.NOW
+            ),
         )
         await models.add_model(tx, samples.model())
         await models.add_price(tx, samples.price())
