@@ -7,12 +7,14 @@ from typing import Final
 
 from yunhe.control.hub import SNAPSHOT
 from yunhe.control.state import ControlState
-from yunhe.core.errors import TooLarge
+from yunhe.core.errors import InvalidRequest, TooLarge
 from yunhe.ledger.model import LeaseAsk, LeaseGrant
 from yunhe.ledger.usage import UsageRecord
 from yunhe.store import leases, usage
 
 ASKS_MAX: Final = 1000
+#: Far beyond any request, and exact in every database and JSON reader.
+COUNT_MAX: Final = 2**53
 
 
 class Intake:
@@ -22,9 +24,11 @@ class Intake:
         self._state = state
 
     async def usage(self, records: Sequence[UsageRecord]) -> tuple[int, int]:
-        """Store a batch exactly once: (accepted, duplicates). Raises TooLarge."""
+        """Store a batch exactly once: (accepted, duplicates). Raises TooLarge, InvalidRequest."""
         if len(records) > usage.BATCH_MAX:
             raise TooLarge(f"a batch has at most {usage.BATCH_MAX} records", limit=usage.BATCH_MAX)
+        for record in records:
+            _check(record)
         async with self._state.db.write() as tx:
             taken = await usage.record_usage(tx, records, self._state.clock.unix_s())
         # Costs that no lease covered have changed what a project has left.
@@ -43,3 +47,12 @@ class Intake:
             grants = [await leases.grant(tx, worker, ask, now) for ask in asks]
         self._state.hub.wake(SNAPSHOT)
         return tuple(grants)
+
+
+def _check(record: UsageRecord) -> None:
+    """Refuse what no database could store: a worker sets such a record aside instead of sending it for ever."""
+    counts = (record.prompt_tokens, record.cached_tokens, record.completion_tokens, record.attempts, record.http_status)
+    if not all(0 <= count <= COUNT_MAX for count in counts):
+        raise InvalidRequest("a count is out of range", fields=["body.records: a count is out of range"])
+    if "\0" in "".join((record.request_id, record.project_id, record.key_id, record.model, record.served_by or "")):
+        raise InvalidRequest("a text holds NUL", fields=["body.records: a text holds NUL"])

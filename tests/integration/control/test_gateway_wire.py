@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -113,6 +114,16 @@ async def test_malformed_batches_are_refused_and_store_nothing(
     for content in (b"", b"[]", b"{", b'{"worker": "w", "records": [{}]}', b"\xff\xfe"):
         reply = await wire.post("/internal/v1/usage", content=content, headers=internal)
         assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_request")
+
+
+async def test_a_record_that_no_database_can_hold_is_refused_for_good(
+    state: ControlState, wire: httpx.AsyncClient, internal: dict[str, str]
+) -> None:
+    project, price = await project_and_price(state)
+    good = record(1, project, price)
+    for bad in (replace(good, prompt_tokens=-1), replace(good, completion_tokens=2**63), replace(good, model="a\0b")):
+        content = msgspec.json.encode({"worker": "w0", "records": [bad]})
+        assert (await wire.post("/internal/v1/usage", content=content, headers=internal)).status_code == 400
 
 
 async def test_a_revoked_key_leaves_the_snapshot_and_wakes_who_waits(
