@@ -10,6 +10,7 @@ import dataclasses
 import json
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -31,7 +32,9 @@ from bench.yunhe import Yunhe
 TARGETS = ("direct", "nginx", "yunhe", "litellm")
 #: A sample in which others took more than this share of the measured core is taken again, so many times.
 FOREIGN_MAX = 0.10
-RETRIES = 3
+ATTEMPTS_MAX = 3
+#: On a machine that never falls quiet the run must still end.
+REPEATS_A_ROUND_MAX = 6
 SETTLE_TIMEOUT_S = 20.0
 GATE_FAILED = 7
 
@@ -46,7 +49,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--target", action="append", choices=TARGETS, help="only this target; may be repeated")
     parser.add_argument("--scenario", action="append", choices=[s.name for s in SCENARIOS], help="only this scenario")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample and bar to FILE")
-    parser.add_argument("--accept-noise", action="store_true", help="do not take noisy samples again")
+    parser.add_argument("--accept-noise", action="store_true", help="neither reject nor repeat noisy samples")
     return parser.parse_args()
 
 
@@ -71,6 +74,7 @@ class Bench:
         self._failed: dict[str, str] = {}
         self.samples: list[Sample] = []
         self.wire_us = 0.0
+        self._repeats_left = REPEATS_A_ROUND_MAX * self._rounds
         self.metering: dict[str, Any] | None = None
 
     def run(self) -> None:
@@ -118,11 +122,12 @@ class Bench:
         through = 0
         for name in names if number % 2 == 0 else reversed(names):
             before = upstream.stats()["requests"]
-            for attempt in range(RETRIES):
+            for attempt in range(ATTEMPTS_MAX):
                 sample = self._sample(scenario, self._targets[name], number)
                 self.samples.append(sample)
-                if not sample.noisy or attempt + 1 == RETRIES or self._arguments.accept_noise:
+                if not sample.noisy or attempt + 1 == ATTEMPTS_MAX or self._repeats_left <= 0:
                     break
+                self._repeats_left -= 1
             if name == "yunhe":
                 through += upstream.stats()["requests"] - before
         return through
@@ -130,7 +135,7 @@ class Bench:
     def _sample(self, scenario: Scenario, target: Target, number: int) -> Sample:
         roots = [pid for t in self._targets.values() if (pid := t.pid()) is not None]
         sample = take(scenario, target, roots, self._cores, self._seconds, self._warmup_s, number)
-        noisy = sample.foreign + sample.stolen > FOREIGN_MAX
+        noisy = sample.foreign + sample.stolen > FOREIGN_MAX and not self._arguments.accept_noise
         cpu = f"{sample.cpu_us_per_work:10.1f} us" if sample.cpu_us_per_work else " " * 13
         line = (
             f"{number + 1}/{self._rounds} {scenario.name:13} {target.name:8}{cpu}"
@@ -177,6 +182,8 @@ def _settled(yunhe: Yunhe, requests: int) -> dict[str, Any]:
 def main() -> int:
     """Run and report."""
     arguments = options()
+    # Being ended by `timeout` or make must end the gateways too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     console = Console(stderr=False, width=None if sys.stdout.isatty() else 160)
     bench = Bench(arguments, console)
     bench.run()

@@ -1,8 +1,8 @@
-/* A load generator that costs little: sends one prepared HTTP request over and over and reads the answers.
+/* A load generator that costs little: sends prepared HTTP requests in turn and reads the answers.
  *
  *   load --port P --request FILE [--connections N | --rate R] [--stream EVENTS] [--warmup S] [--seconds S]
  *
- * Closed loop (default): N keep-alive connections, each sends again as soon as its answer is complete. Open loop
+ * FILE holds one or more whole requests, each after a line with its length in bytes. Closed loop (default): N keep-alive connections, each sends again as soon as its answer is complete. Open loop
  * (--rate): requests leave at fixed times whatever the answers do, and latency counts from the scheduled time.
  * With --stream every answer must be a chunked event stream of exactly EVENTS events that ends in [DONE]; --stream 1
  * takes any number of events.
@@ -22,11 +22,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BUF = 1 << 16, HEAD_MAX = 16384, CONNS_MAX = 4096, SAMPLES_MAX = 1 << 22, TAIL = 14 };
+enum { BUF = 1 << 16, HEAD_MAX = 16384, CONNS_MAX = 4096, SAMPLES_MAX = 1 << 22, REQUESTS_MAX = 256, TAIL = 14 };
 enum { HEAD, BODY, CHUNK_SIZE, CHUNK_DATA, CHUNK_END, TRAILER };
 
 typedef struct {
-    int fd, connecting, busy, state, status, events, newline;
+    int fd, connecting, busy, state, status, events, newline, request;
     size_t sent, head_len;
     uint64_t left;              /* bytes of body or chunk to come */
     double begun, first;        /* scheduled or sent; first body byte */
@@ -38,8 +38,8 @@ typedef struct { double *v; size_t n; } Samples;
 static Conn *conns[CONNS_MAX];
 static Conn *idle[CONNS_MAX];
 static int n_conns, n_idle, epfd, port, stream_events, n_wanted = 32;
-static char *request;
-static size_t request_len;
+static struct { char *bytes; size_t len; } requests[REQUESTS_MAX];
+static int n_requests, next_request;
 static double rate, warmup_s = 0.5, seconds = 3, window_begin, window_end, next_at;
 static uint64_t n_scheduled, n_backlog, done_n, events_n, bytes_n;
 static uint64_t idle_closed;    /* a server may close a connection that waits for nothing */
@@ -75,8 +75,8 @@ static void watch(Conn *c, int op, uint32_t what) {
 }
 
 static void flush_request(Conn *c) {
-    while (c->sent < request_len) {
-        ssize_t n = send(c->fd, request + c->sent, request_len - c->sent, MSG_NOSIGNAL);
+    while (c->sent < requests[c->request].len) {
+        ssize_t n = send(c->fd, requests[c->request].bytes + c->sent, requests[c->request].len - c->sent, MSG_NOSIGNAL);
         if (n < 0) {
             if (errno == EAGAIN) watch(c, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
             return;             /* a broken connection shows up as a read of 0 */
@@ -91,6 +91,8 @@ static void begin(Conn *c, double scheduled) {
     c->head_len = c->sent = 0;
     c->events = c->newline = c->status = 0;
     c->begun = scheduled;
+    c->request = next_request;
+    next_request = (next_request + 1) % n_requests;
     c->first = 0;
     memset(c->tail, 0, TAIL);
     if (!c->connecting) flush_request(c);
@@ -310,11 +312,14 @@ static void report(double took, int unfinished) {
     fflush(stdout);
 }
 
-static void read_request(const char *path) {
+static void read_requests(const char *path) {
     FILE *f = fopen(path, "rb");
     if (!f) { perror(path); exit(2); }
-    request = malloc(1 << 20);
-    request_len = fread(request, 1, 1 << 20, f);
+    for (size_t len; n_requests < REQUESTS_MAX && fscanf(f, "%zu", &len) == 1 && fgetc(f) == '\n'; n_requests++) {
+        requests[n_requests].bytes = malloc(len);
+        requests[n_requests].len = len;
+        if (fread(requests[n_requests].bytes, 1, len, f) != len) { fprintf(stderr, "%s ends too early\n", path); exit(2); }
+    }
     fclose(f);
 }
 
@@ -322,7 +327,7 @@ int main(int argc, char **argv) {
     for (int i = 1; i + 1 < argc; i += 2) {
         char *k = argv[i], *v = argv[i + 1];
         if (!strcmp(k, "--port")) port = atoi(v);
-        else if (!strcmp(k, "--request")) read_request(v);
+        else if (!strcmp(k, "--request")) read_requests(v);
         else if (!strcmp(k, "--connections")) n_wanted = atoi(v);
         else if (!strcmp(k, "--rate")) rate = atof(v);
         else if (!strcmp(k, "--stream")) stream_events = atoi(v);
@@ -330,7 +335,7 @@ int main(int argc, char **argv) {
         else if (!strcmp(k, "--seconds")) seconds = atof(v);
         else { fprintf(stderr, "unknown option %s\n", k); return 2; }
     }
-    if (!port || !request || n_wanted < 1 || n_wanted > CONNS_MAX) { fprintf(stderr, "load needs --port and --request\n"); return 2; }
+    if (!port || !n_requests || n_wanted < 1 || n_wanted > CONNS_MAX) { fprintf(stderr, "load needs --port and --request\n"); return 2; }
     signal(SIGPIPE, SIG_IGN);
     epfd = epoll_create1(0);
     int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.machine import Cores, Meter, rss_bytes, tree
 from bench.programs import Load
-from bench.target import Target, request_bytes
+from bench.target import Target, request_file
 
 #: A stream's token events, its usage event and [DONE].
 TOKEN_EVENTS = 64
@@ -94,7 +94,7 @@ def take(
         options["stream"] = STREAM_EVENTS if target.passes_events else 1
     pid = target.pid()
     with tempfile.NamedTemporaryFile(prefix="yunhe-bench-") as request:
-        request.write(request_bytes(target, scenario.mode, scenario.stream))
+        request.write(request_file(target, scenario.mode, scenario.stream))
         request.flush()
         load = Load(cores.rest, target.port(scenario.mode), Path(request.name), options)
         meter = Meter(cores.gateway, pid or load.process.pid, others)

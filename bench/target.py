@@ -18,6 +18,7 @@ from bench.programs import Upstream
 #: How the upstream sends streams; ``paced-counted`` also carries cumulative counts on every event.
 MODES = ("burst", "paced", "paced-counted")
 STOP_GRACE_S = 10.0
+VARIANTS = 64
 PROMPT = (
     "Explain to an engineer who has never seen one how a pound lock lifts a barge from the lower to the upper pound, "
     "which gates and paddles are worked in which order, and what happens to the water. Keep to four sentences "
@@ -89,13 +90,19 @@ class Direct:
         """Nothing to stop."""
 
 
-def request_bytes(target: Target, mode: str, stream: bool) -> bytes:
-    """The whole HTTP request, about 650 bytes of body as chats are."""
+def request_file(target: Target, mode: str, stream: bool) -> bytes:
+    """What the load generator sends in turn: requests of different lengths, so that no cache of whole requests helps."""
+    requests = [request_bytes(target, mode, stream, PROMPT[: len(PROMPT) - 3 * n] + str(n)) for n in range(VARIANTS)]
+    return b"".join(b"%d\n%b" % (len(one), one) for one in requests)
+
+
+def request_bytes(target: Target, mode: str, stream: bool, prompt: str) -> bytes:
+    """One whole HTTP request, about 650 bytes of body as chats are."""
     body: dict[str, object] = {
         "model": target.model(mode),
         "messages": [
             {"role": "system", "content": "You are a helpful assistant."},
-            {"role": "user", "content": PROMPT},
+            {"role": "user", "content": prompt},
         ],
         "max_tokens": 64,
         "temperature": 0.7,

@@ -46,7 +46,7 @@ def _snapshot(upstream: Upstream, prefix: str, stored: str) -> SnapshotDelta:
             deployment_id=f"dep_{mode}",
             model=f"fake-{mode}",
             url=f"http://127.0.0.1:{upstream.port(mode)}",
-            upstream_model="fake",
+            upstream_model=f"fake-{mode}",
             api_key=None,
             state="ready",
             slots=1024,
