@@ -58,7 +58,7 @@ class Shell:
                 continue
             try:
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-                place = os.readlink(entry / "cwd")
+                place = str((entry / "cwd").readlink())
             except OSError:
                 continue
             if str(self.home) in f"{command} {place}":

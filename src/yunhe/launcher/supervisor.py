@@ -183,6 +183,7 @@ class Supervisor:
         if self._record is not None:
             self._record = replace(self._record, state=state)
             write_up(self._home, self._record)
+            log.info("%s: %s", self._record.console_url, state)
 
     def _write_processes(self) -> None:
         write_processes(self._home, [child.process for child in self._children if child.process is not None])
