@@ -21,8 +21,9 @@ STOP_GRACE_S = 10.0
 VARIANTS = 64
 PROMPT = (
     "Explain to an engineer who has never seen one how a pound lock lifts a barge from the lower to the upper pound, "
-    "which gates and paddles are worked in which order, and what happens to the water. Keep to four sentences "
-    "and use plain words. "
+    "which gates and paddles are worked in which order, what happens to the water, and why a staircase of locks needs "
+    "side ponds when boats follow each other closely. Say also how a summit level is fed in a dry year, and what the "
+    "builders of the Grand Canal did about silt. Keep to eight sentences and use plain words that a child would know. "
 )
 
 
@@ -91,7 +92,7 @@ class Direct:
 
 
 def request_file(target: Target, mode: str, stream: bool) -> bytes:
-    """What the load generator sends in turn: requests of different lengths, so that no cache of whole requests helps."""
+    """What the load generator sends in turn: different lengths, so that no cache of whole requests helps."""
     requests = [request_bytes(target, mode, stream, PROMPT[: len(PROMPT) - 3 * n] + str(n)) for n in range(VARIANTS)]
     return b"".join(b"%d\n%b" % (len(one), one) for one in requests)
 
