@@ -8,6 +8,7 @@ random bits. Only HMAC-SHA256 of the whole text under the instance's pepper is s
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import re
 from typing import Final
@@ -32,6 +33,28 @@ def prefix_of(text: str, kind: str = "yh") -> str | None:
     """The public part of a well-formed credential of that kind, else None."""
     match = _SHAPE.fullmatch(text)
     return match[2] if match is not None and match[1] == kind else None
+
+
+class Digester:
+    """The same digest as bytes, with the pepper's part of the work done once: for checking keys by the thousand."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, pepper: bytes) -> None:
+        # HMAC (RFC 2104) with the key block's two hashes kept; the pepper is shorter than a block of 64 bytes.
+        block = pepper.ljust(64, b"\0")
+        if len(block) != 64:
+            raise ValueError("the pepper is longer than 64 bytes")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def digest(self, text: bytes) -> bytes:
+        """HMAC-SHA256 of a credential's text."""
+        inner = self._inner.copy()
+        inner.update(text)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 def digest(pepper: bytes, text: str) -> str:

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from yunhe.accounts import keys
-from yunhe.core.ids import new_id
 from yunhe.gateway.client import ClientConnection
 from yunhe.gateway.refusal import (
     Refusal,
@@ -22,6 +21,7 @@ from yunhe.gateway.relay_stream import StreamRelay
 from yunhe.gateway.relay_whole import WholeRelay
 from yunhe.gateway.request_body import Call, read_call
 from yunhe.gateway.request_head import RequestHead
+from yunhe.gateway.request_id import new_request_id
 from yunhe.gateway.routes import Key, Project
 from yunhe.gateway.settlement import Admitted
 from yunhe.ledger import pricing
@@ -43,19 +43,15 @@ def authenticate(worker: Worker, head: RequestHead) -> tuple[Key, Project]:
     value = head.headers.get(b"authorization")
     if value is None:
         raise missing_key()
-    scheme, _, rest = value.partition(b" ")
-    try:
-        text = rest.strip().decode("ascii")
-    except UnicodeDecodeError:
-        raise wrong_key("a text that is not ASCII") from None
-    if scheme.lower() != b"bearer" or not text:
+    text = value[7:].strip()
+    if value[:7].lower() != b"bearer " or not text:
         raise missing_key()
     # yh_<12 characters>_<secret>
-    prefix = text[3:15]
-    key = worker.world.keys.get(prefix) if text.startswith("yh_") else None
-    if key is None or not hmac.compare_digest(keys.digest(worker.pepper, text), key.entry.digest):
-        shown = text[:15] if keys.prefix_of(text) else text[:3]
-        raise wrong_key(shown + "***")
+    prefix_bytes = text[3:15]
+    key = worker.world.keys.get(prefix_bytes) if text[:3] == b"yh_" else None
+    if key is None or not hmac.compare_digest(worker.digester.digest(text), key.digest):
+        raise wrong_key(_shown(text))
+    prefix = key.entry.prefix
     entry = key.entry
     if entry.expires_at is not None and time.time() >= entry.expires_at:
         raise wrong_key(f"yh_{prefix}***", "This API key has expired")
@@ -70,6 +66,12 @@ def authenticate(worker: Worker, head: RequestHead) -> tuple[Key, Project]:
     if project.entry.suspended_reason is not None:
         raise forbidden(f"This project is suspended: {project.entry.suspended_reason}", "project_suspended")
     return key, project
+
+
+def _shown(text: bytes) -> str:
+    """What of a wrong key may be repeated: its public prefix when it has the shape of a key."""
+    well_formed = text.isascii() and keys.prefix_of(text.decode()) is not None
+    return (text[:15].decode() if well_formed else "") + "***"
 
 
 class Admission:
@@ -118,7 +120,7 @@ class Admission:
             why = worker.spool.trouble or "too many requests are in flight"
             raise unavailable(f"Requests cannot be recorded: {why}. Please try again later.", "spool_unavailable", 5.0)
         own_id = self._head.headers.get(b"x-request-id", b"")
-        admitted = Admitted(worker, call, self._key, self._project, model, new_id("req"), own_id)
+        admitted = Admitted(worker, call, self._key, self._project, model, new_request_id(), own_id)
         weight = call.prompt_estimate + min(
             routing.EXPECTED_COMPLETION_TOKENS if call.completion_max is None else call.completion_max,
             model.context_length,

@@ -17,7 +17,6 @@ import msgspec
 from msgspec import Struct
 
 from yunhe.catalogue.ports import UsageProbe
-from yunhe.ledger.usage import UsageRecord
 
 SLOT_BYTES: Final = 2560
 _HEAD_AT: Final = 16
@@ -33,7 +32,8 @@ FILE_NAME: Final = "journal"
 class OpenStream(Struct):
     """The head of a slot: what would be settled if nothing had been delivered."""
 
-    record: UsageRecord
+    #: A whole UsageRecord as JSON.
+    record: msgspec.Raw
     probe: UsageProbe
     prompt_estimate: int
 

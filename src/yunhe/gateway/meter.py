@@ -28,11 +28,11 @@ NONE: Final = Tokens(0, 0, 0, "none")
 
 def _count(value: object) -> int:
     """A token count, or 0 for what is none (floats with a whole value are taken)."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _TOKENS_MAX:
-        return 0
-    return value
+    if type(value) is int:
+        return value if 0 <= value < _TOKENS_MAX else 0
+    if isinstance(value, float) and value.is_integer() and 0 <= value < _TOKENS_MAX:
+        return int(value)
+    return 0
 
 
 def from_usage(usage: dict[str, Any]) -> Tokens | None:
@@ -80,7 +80,7 @@ def crashed(found: Found) -> UsageRecord:
     stream = found.stream
     tokens = interrupted(stream.probe, found.counts, found.delivered, stream.prompt_estimate)
     return replace(
-        stream.record,
+        msgspec.json.decode(stream.record, type=UsageRecord),
         outcome="gateway_crash",
         prompt_tokens=tokens.prompt,
         cached_tokens=tokens.cached,

@@ -91,7 +91,7 @@ class Relay(ABC):
     def _send(self, connection: UpstreamConnection, replica: Replica) -> None:
         call = self._admitted.call
         try:
-            body = upstream_body(call, replica.entry.upstream_model, replica.fields, replica.suffix)
+            body = upstream_body(call, replica.entry.upstream_model, replica.fields, replica.suffix, replica.needles)
         except Refusal as refusal:
             replica.pool.released(connection)
             self._end("refused", refusal.status)

@@ -127,7 +127,7 @@ class Replica:
     """Runtime state of a replica; lives as long as the snapshot names it or a request runs there."""
 
     __slots__ = (
-        "_heads", "address", "breaker", "entry", "failures", "fields", "in_flight", "model_patterns",
+        "_heads", "address", "breaker", "entry", "failures", "fields", "in_flight", "model_patterns", "needles",
         "outstanding_tokens", "pool", "probe_key", "ready", "served_by", "suffix", "tokens_per_s",
     )  # fmt: skip
 
@@ -149,6 +149,7 @@ class Replica:
         self.served_by = entry.served_by.encode("ascii", "replace").replace(b"\r", b"").replace(b"\n", b"")[:256]
         self.fields: dict[str, Any] = {"stream_options": {"include_usage": True}, **entry.usage_probe.request_fields}
         self.suffix = b"," + msgspec.json.encode(self.fields)[1:]
+        self.needles = tuple(msgspec.json.encode(name) for name in self.fields)
         key = entry.usage_probe.chunk_key
         self.probe_key = f'"{key}":'.encode() if key else b""
         #: What to put where in a stream when the model is called otherwise over there.

@@ -224,11 +224,14 @@ def _invalid(text: str) -> Refusal:
     return bad_request(f"Invalid value for '{path}': {found}.", code="invalid_value", param=path or None)
 
 
-def upstream_body(call: Call, upstream_model: str, fields: dict[str, Any], suffix: bytes) -> bytes:
+def upstream_body(
+    call: Call, upstream_model: str, fields: dict[str, Any], suffix: bytes, needles: tuple[bytes, ...]
+) -> bytes:
     """The body for a replica.
 
     ``fields`` are added to a stream (usage wanted, the engine's probe fields) and ``suffix`` is the same as JSON text,
-    ``,"a":1}``. The common case appends the text; only a clash of names costs a decode and an encode.
+    ``,"a":1}``, and ``needles`` their quoted names. The common case appends the text; only a clash of names costs a
+    decode and an encode.
     """
     rename = upstream_model != call.model
     if not call.stream:
@@ -236,10 +239,12 @@ def upstream_body(call: Call, upstream_model: str, fields: dict[str, Any], suffi
             return call.body
         return _rewritten(call.body, {"model": upstream_model})
     body = call.body
-    if rename or call.has_stream_options or any(b'"' + name.encode() + b'"' in body for name in fields):
+    if rename or call.has_stream_options:
         return _rewritten(body, {**fields, "model": upstream_model})
-    stripped = body.rstrip()
-    return stripped[:-1] + suffix
+    for needle in needles:
+        if needle in body:
+            return _rewritten(body, {**fields, "model": upstream_model})
+    return body.rstrip()[:-1] + suffix
 
 
 def _rewritten(body: bytes, changes: dict[str, Any]) -> bytes:

@@ -17,6 +17,8 @@ _DOT_SEGMENT: Final = re.compile(rb"(?:^|[/\\])\.{1,2}(?:[/\\]|$)")
 _SINGLE: Final = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"authorization", b"content-type", b"expect"}
 )
+#: Targets that need no closer look.
+_COMMON: Final = frozenset({b"/v1/chat/completions", b"/v1/completions", b"/v1/embeddings"})
 _TARGET_BYTES_MAX: Final = 8192
 
 
@@ -128,6 +130,8 @@ class HeadReader:
 
     def _path(self, method: bytes) -> tuple[bytes, bytes]:
         url = self._url
+        if url in _COMMON and method == b"POST":
+            return url, url
         if method == b"CONNECT":
             raise malformed_http("CONNECT is not served here.", 405, "method_not_allowed")
         if url[:1] != b"/":

@@ -19,10 +19,12 @@ log = logging.getLogger(__name__)
 class Key:
     """A key ready for checking."""
 
-    __slots__ = ("entry", "inference", "models", "owner")
+    __slots__ = ("digest", "entry", "inference", "models", "owner")
 
     def __init__(self, entry: KeyEntry) -> None:
+        """Raises ValueError when the digest is not hexadecimal."""
         self.entry = entry
+        self.digest = bytes.fromhex(entry.digest)
         self.inference = "inference" in entry.scopes
         self.models = None if entry.models is None else frozenset(entry.models)
         self.owner = Owner("key", entry.key_id, entry.rpm_limit, entry.tpm_limit)
@@ -45,7 +47,8 @@ class World:
         self._options = options
         self._on_credit = on_credit
         self.revision = -1
-        self.keys: dict[str, Key] = {}
+        #: public prefix -> key
+        self.keys: dict[bytes, Key] = {}
         self.projects: dict[str, Project] = {}
         self.models: dict[str, ModelEntry] = {}
         self.replicas: dict[str, Replica] = {}
@@ -62,7 +65,7 @@ class World:
             for replica_id in [name for name in self.replicas if name not in named]:
                 self.replicas.pop(replica_id).pool.close()
         for key in delta.keys:
-            self.keys[key.prefix] = Key(key)
+            self.keys[key.prefix.encode()] = Key(key)
         for project in delta.projects:
             self.projects[project.project_id] = Project(project)
             if project.available_micro > 0:
@@ -93,7 +96,7 @@ class World:
     def _remove(self, name: str) -> None:
         kind, _, identity = name.partition(":")
         if kind == "key":
-            self.keys.pop(identity, None)
+            self.keys.pop(identity.encode(), None)
         elif kind == "project":
             self.projects.pop(identity, None)
         elif kind == "model":
@@ -117,18 +120,12 @@ class World:
             raise unavailable(
                 f"No replica of the model `{model}` is ready. Please try again shortly.", "no_ready_replica", 2.0
             )
-        if len(ready) == 1:
-            only = ready[0]
-            if only.breaker is routing.CLOSED and not tried and only.in_flight < self._options.replica_requests_max:
-                return only
-        candidates = [r for r in ready if r not in tried and routing.allows(r.breaker, now_s)]
-        if not candidates:
-            raise unavailable(
-                f"No replica of the model `{model}` answers right now. Please try again shortly.",
-                "no_ready_replica",
-                max(0.5, min((r.breaker.open_until_s for r in ready), default=now_s) - now_s),
-            )
-        candidates = [r for r in candidates if r.in_flight < self._options.replica_requests_max]
+        full = self._options.replica_requests_max
+        candidates = ready
+        for replica in ready:
+            if replica.breaker is not routing.CLOSED or replica.in_flight >= full or tried:
+                candidates = self._eligible(model, ready, now_s, tried)
+                break
         index = routing.choose(candidates, weight, random.random)
         if index is None:
             raise unavailable(f"The model `{model}` is overloaded. Please try again shortly.", "overloaded")
@@ -136,6 +133,17 @@ class World:
         if chosen.breaker is not routing.CLOSED:
             chosen.breaker = routing.on_try(chosen.breaker, now_s)
         return chosen
+
+    def _eligible(self, model: str, ready: list[Replica], now_s: float, tried: list[Replica]) -> list[Replica]:
+        """Those that may take a request now. Raises Refusal 503 when all are resting or were tried."""
+        allowed = [r for r in ready if r not in tried and routing.allows(r.breaker, now_s)]
+        if not allowed:
+            raise unavailable(
+                f"No replica of the model `{model}` answers right now. Please try again shortly.",
+                "no_ready_replica",
+                max(0.5, min(r.breaker.open_until_s for r in ready) - now_s),
+            )
+        return [r for r in allowed if r.in_flight < self._options.replica_requests_max]
 
     def full(self) -> SnapshotDelta:
         """Everything known, for keeping on disk."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct
 
 from yunhe.gateway import journal, meter
 from yunhe.gateway.credit import HeldLease
@@ -16,13 +16,40 @@ from yunhe.gateway.request_body import Call
 from yunhe.gateway.routes import Key, Project
 from yunhe.gateway.spool import RECORD_BYTES_MAX
 from yunhe.ledger import pricing
-from yunhe.ledger.usage import Outcome, UsageRecord
+from yunhe.ledger.usage import Outcome, TokenSource
 from yunhe.serve.snapshot import ModelEntry
 
 if TYPE_CHECKING:
     from yunhe.gateway.worker import Worker
 
 _encode = msgspec.json.Encoder().encode
+
+
+class Settled(Struct):
+    """ledger/usage.py's UsageRecord, field by field: a struct is made ten times faster than a frozen dataclass."""
+
+    request_id: str
+    project_id: str
+    key_id: str
+    model: str
+    endpoint: str
+    stream: bool
+    outcome: Outcome
+    http_status: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    token_source: TokenSource
+    started_at: float
+    duration_s: float
+    ttft_s: float | None
+    price_id: str | None
+    lease_id: str | None
+    replica_id: str | None
+    deployment_id: str | None
+    served_by: str | None
+    attempts: int
+    worker: str
 
 
 class Admitted:
@@ -73,16 +100,18 @@ class Admitted:
     def open_journal(self, prompt_estimate: int, replica: Replica) -> None:
         """Protect a stream against the worker's death."""
         stream = journal.OpenStream(
-            self.record("gateway_crash", 200, meter.NONE), replica.entry.usage_probe, prompt_estimate
+            msgspec.Raw(_encode(self.record("gateway_crash", 200, meter.NONE))),
+            replica.entry.usage_probe,
+            prompt_estimate,
         )
         self.slot = self.worker.journal.open(stream)
 
-    def record(self, outcome: Outcome, status: int, tokens: meter.Tokens) -> UsageRecord:
+    def record(self, outcome: Outcome, status: int, tokens: meter.Tokens) -> Settled:
         """The usage record as of now."""
         price = self.model.price
         replica = self.replica.entry if self.replica is not None else None
         ttft_s = self.ttft_s
-        return UsageRecord(
+        return Settled(
             self.request_id,
             self.project.entry.project_id,
             self.key.entry.key_id,
@@ -96,13 +125,13 @@ class Admitted:
             tokens.completion,
             tokens.source,
             self.started_at,
-            round(time.monotonic() - self.started_s, 6),
-            None if ttft_s is None else round(ttft_s, 6),
+            time.monotonic() - self.started_s,
+            ttft_s,
             None if price is None else price.price_id,
             self.lease.id,
             None if replica is None else replica.replica_id,
             None if replica is None else replica.deployment_id,
-            None if replica is None else replica.served_by[:256],
+            None if replica is None else replica.served_by,
             self.attempts,
             self.worker.name,
         )
@@ -116,7 +145,8 @@ class Admitted:
         record = self.record(outcome, status, tokens)
         line = _encode(record)
         if len(line) >= RECORD_BYTES_MAX:
-            line = _encode(replace(record, served_by=None))
+            record.served_by = None
+            line = _encode(record)
         worker.spool.append(line)
         if self.slot >= 0:
             worker.journal.close_slot(self.slot)

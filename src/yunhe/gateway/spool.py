@@ -191,12 +191,15 @@ class Spool:
     # What follows runs in the keeper thread.
 
     def _keep(self) -> None:
+        look_s = 0.0
         while not self._stopping:
             if self._wake.wait(_WATCH_INTERVAL_S) and self._dirty:
                 time.sleep(self._options.fsync_interval_s)
             self._wake.clear()
             self._sync()
-            self._look()
+            if self._spare is None or self.trouble is not None or time.monotonic() > look_s:
+                look_s = time.monotonic() + _WATCH_INTERVAL_S
+                self._look()
         self._sync()
 
     def _sync(self) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from yunhe.ledger.usage import UsageRecord
 from yunhe.serve.snapshot import WorkerStats
+
+if TYPE_CHECKING:
+    from yunhe.gateway.settlement import Settled
 
 BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _SAMPLES_MAX: Final = 4096
@@ -66,7 +68,7 @@ class Stats:
             if status >= 500:
                 self._window_errors += 1
 
-    def settled(self, record: UsageRecord) -> None:
+    def settled(self, record: Settled) -> None:
         """A request was settled."""
         model = record.model
         self.requests[model, record.endpoint, record.outcome] += 1

@@ -11,8 +11,8 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Final
 
+from yunhe.accounts.keys import Digester
 from yunhe.core.home import Home
-from yunhe.core.ids import new_id
 from yunhe.gateway import metrics, snapshot_client
 from yunhe.gateway.background import Background
 from yunhe.gateway.client import ClientConnection
@@ -25,6 +25,7 @@ from yunhe.gateway.limits import LimitTable
 from yunhe.gateway.options import Options
 from yunhe.gateway.replica import Address, Pool
 from yunhe.gateway.request_head import RequestHead
+from yunhe.gateway.request_id import new_request_id
 from yunhe.gateway.routes import World
 from yunhe.gateway.shipper import REJECTED_NAME, Shipper
 from yunhe.gateway.snapshot_client import SnapshotClient
@@ -55,7 +56,7 @@ class Worker:
         self.options = options
         self.number = number
         self.name = f"gateway-{number}"
-        self.pepper = pepper
+        self.digester = Digester(pepper)
         self.draining = False
         self.now_s = time.monotonic()
         self.common_lines = b""
@@ -89,7 +90,7 @@ class Worker:
 
     def request_id_lines(self, own_id: bytes, request_id: str | None = None) -> bytes:
         """``x-request-id`` (the client's own when it is sane) and ours, under which usage is stored."""
-        ours = (request_id or new_id("req")).encode()
+        ours = (request_id or new_request_id()).encode()
         shown = own_id if own_id and _SANE_ID.fullmatch(own_id) else ours
         return b"x-request-id: %b\r\nx-yunhe-request-id: %b\r\n" % (shown, ours)
 

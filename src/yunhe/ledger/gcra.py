@@ -30,18 +30,21 @@ class Decision(NamedTuple):
 def decide(arrival_s: float, now_s: float, limit_per_minute: int, weight: int) -> Decision:
     """Decide about ``weight`` units (clipped to the limit: what is larger waits for a full bucket).
 
-    ``limit_per_minute`` >= 1. A state further ahead than one window (a clock that was reset) counts as just spent.
+    A limit below 1 allows nothing. A state further ahead than one window (a clock that was reset) counts as just
+    spent.
     """
+    if limit_per_minute < 1:
+        return Decision(False, arrival_s, 0, WINDOW_S, WINDOW_S)
     interval_s = WINDOW_S / limit_per_minute
     start_s = arrival_s if arrival_s > now_s else now_s
     if start_s > now_s + WINDOW_S:
         start_s = now_s + WINDOW_S
     after_s = start_s + interval_s * (weight if weight < limit_per_minute else limit_per_minute)
-    over_s = after_s - now_s - WINDOW_S
-    if over_s <= _SLACK_S:
-        return Decision(True, after_s, max(0, int((_SLACK_S - over_s) / interval_s)), after_s - now_s, 0.0)
+    free_s = now_s + WINDOW_S - after_s + _SLACK_S
+    if free_s >= 0.0:
+        return Decision(True, after_s, int(free_s / interval_s), after_s - now_s, 0.0)
     ahead_s = start_s - now_s
-    return Decision(False, start_s, max(0, int((WINDOW_S - ahead_s + _SLACK_S) / interval_s)), ahead_s, over_s)
+    return Decision(False, start_s, int((WINDOW_S - ahead_s + _SLACK_S) / interval_s), ahead_s, _SLACK_S - free_s)
 
 
 def corrected(arrival_s: float, now_s: float, limit_per_minute: int, difference: int) -> float:
