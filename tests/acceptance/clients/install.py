@@ -1,7 +1,7 @@
-"""Installs the clients that acceptance tests drive: npm packages here, ``llm`` and ``guidellm`` in environments of their own.
+"""Installs the clients that acceptance tests drive: npm packages here, llm and guidellm in environments of their own.
 
-``python tests/acceptance/clients/install.py`` does nothing when all is in place. What cannot be installed is left out with
-its reason in ``.cache/clients/NAME.reason``; the tests that need it then skip and say so.
+``python tests/acceptance/clients/install.py`` does nothing when all is in place. What cannot be installed is left out
+with its reason in ``.cache/clients/NAME.reason``; the tests that need it then skip and say so.
 
 guidellm is held at 0.3: later versions need a 4 GB build of PyTorch to send HTTP requests.
 """
