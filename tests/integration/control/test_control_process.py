@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -116,23 +116,48 @@ def test_usage_survives_sigkill_at_any_point_exactly_once(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+def test_sigkill_during_the_first_start_leaves_nothing_half_done(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    process = Process(tmp_path / "home")
+    for _ in range(4):
+        process.start()
+        assert process.child is not None
+        with suppress(subprocess.TimeoutExpired):
+            process.child.wait(chance.uniform(0.5, 3.0))
+        process.end(signal.SIGKILL)
+    process.start()
+    try:
+        process.await_health()
+        told = json.loads((process.home.run / "first_start.json").read_text())
+        kept = json.loads(process.home.credentials.read_text())
+        assert told["api_key"] == kept["api_key"]
+        for key in kept.values():
+            headers = {"authorization": f"Bearer {key}"}
+            assert httpx.get(f"{process.url}/api/v1/me", headers=headers, timeout=60).status_code == 200
+        sign_in = {"user": told["admin_user"], "password": told["admin_password"]}
+        assert httpx.post(f"{process.url}/api/v1/sessions", json=sign_in, timeout=60).status_code == 201
+        logs = "".join(path.read_text() for path in process.home.logs.iterdir())
+        secrets = [told["admin_password"], *kept.values(), (process.home.agent / "join_token").read_text()]
+        assert [secret for secret in secrets if secret in logs] == []
+    finally:
+        process.end(signal.SIGKILL)
+        process.listener.close()
+
+
+@pytest.mark.slow
 def test_sigterm_ends_it_gracefully_in_the_middle_of_a_long_poll(tmp_path: Path) -> None:
     with control(tmp_path / "home") as process:
         headers = process.internal()
         revision = httpx.get(f"{process.url}/internal/v1/snapshot", headers=headers, timeout=60).json()["revision"]
-        answers: list[int] = []
-
-        def wait() -> None:
-            params = {"since": str(revision), "wait_s": "20"}
-            reply = httpx.get(f"{process.url}/internal/v1/snapshot", params=params, headers=headers, timeout=60)
-            answers.append(reply.status_code)
-
-        waiting = threading.Thread(target=wait)
-        waiting.start()
-        assert process.end(signal.SIGTERM) == 0
-        process.start()
-        waiting.join(60)
-        assert answers == [200]
+        path = f"/internal/v1/snapshot?since={revision}&wait_s=20"
+        with socket.create_connection(process.listener.getsockname(), timeout=60) as poll:
+            poll.sendall(
+                f"GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: {headers['authorization']}\r\n\r\n".encode()
+            )
+            # Answered after the poll has been taken up: the process reads its connections in their order.
+            process.await_health()
+            assert process.end(signal.SIGTERM) == 0
+            assert poll.recv(4096).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.slow

@@ -19,6 +19,12 @@ from yunhe.core.errors import Conflict, InvalidRequest, NotFound
 from yunhe.store import projects
 
 
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """One kind of database will do: these tests are about files."""
+    return f"sqlite:///{tmp_path}/yunhe.db"
+
+
 def write_gguf(path: Path, *, template: str | None = "{{ messages }}", tokens: int = 8, context: int = 512) -> Path:
     """A small but whole weights file."""
     writer = gguf.GGUFWriter(path, "llama")
