@@ -72,8 +72,10 @@ def _replica_columns(replica: Replica) -> dict[str, Any]:
 
 
 async def add_replica(tx: Tx, replica: Replica) -> None:
-    """Store a new replica."""
+    """Store a new replica; gateways learn of it when it can be called already."""
     await tx.execute(insert(replicas).values(_replica_columns(replica)))
+    if replica_entry(replica, "") is not None:
+        await changes.note(tx, "replica", replica.id)
 
 
 async def save_replica(tx: Tx, replica: Replica) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import BigInteger, bindparam, case, func, insert, select, update
 
 from yunhe.core.ids import new_id
 from yunhe.ledger.model import Price
 from yunhe.ledger.settle import bounded, cost_of, usage_entry
 from yunhe.ledger.usage import UsageRecord
 from yunhe.store import entries
-from yunhe.store.rows import newest, upsert
+from yunhe.store.rows import newest
 from yunhe.store.tables_ledger import leases, prices, usage_records
 from yunhe.store.tx import Tx
 from yunhe.store.usage_rows import PricedUsage, priced, row_of, storable
@@ -27,6 +27,12 @@ GroupBy = Literal["model", "key", "day", "hour"]
 _LOG: Final = logging.getLogger(__name__)
 BATCH_MAX: Final = 5000
 _BUCKET_S: Final = {"day": 86_400, "hour": 3_600}
+_SPENT: Final = bindparam("spent", type_=BigInteger)
+_LOWER: Final = (
+    update(leases)
+    .where(leases.c.id == bindparam("lease"))
+    .values(remaining_micro=case((leases.c.remaining_micro > _SPENT, leases.c.remaining_micro - _SPENT), else_=0))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +56,18 @@ async def record_usage(tx: Tx, records: Sequence[UsageRecord], now: float) -> tu
     """
     if len(records) > BATCH_MAX:
         raise ValueError(f"a batch has at most {BATCH_MAX} records")
-    priced_now = await _price(tx, [_possible(record) for record in records])
-    if not priced_now:
-        return 0, 0
-    statement = upsert(tx, usage_records).on_conflict_do_nothing().returning(usage_records.c.request_id)
-    stored = await tx.execute(statement, [row_of(usage, now) for usage in priced_now])
-    new_ids = set(stored.scalars())
-    taken = [usage for usage in priced_now if usage.record.request_id in new_ids]
-    made = [usage_entry(new_id("entry"), usage.record, usage.cost_micro, now) for usage in taken]
-    await entries.append(tx, [entry for entry in made if entry is not None])
-    await _lower_leases(tx, taken)
-    await entries.tell(tx, {usage.record.project_id for usage in taken if usage.cost_micro})
+    once = {record.request_id: record for record in reversed([_possible(record) for record in records])}
+    # A request belongs to one project: whoever stores the same records waits here, and then finds them.
+    await entries.hold(tx, {record.project_id for record in once.values()})
+    known = usage_records.c.request_id.in_(once)
+    stored = set((await tx.execute(select(usage_records.c.request_id).where(known))).scalars())
+    taken = await _price(tx, [record for record in reversed(once.values()) if record.request_id not in stored])
+    if taken:
+        await tx.execute(insert(usage_records), [row_of(usage, now) for usage in taken])
+        made = [usage_entry(new_id("entry"), usage.record, usage.cost_micro, now) for usage in taken]
+        await entries.append(tx, [entry for entry in made if entry is not None])
+        await _lower_leases(tx, taken)
+        await entries.tell(tx, {usage.record.project_id for usage in taken if usage.cost_micro})
     return len(taken), len(records) - len(taken)
 
 
@@ -72,18 +79,11 @@ def _possible(record: UsageRecord) -> UsageRecord:
 
 
 async def _price(tx: Tx, records: Sequence[UsageRecord]) -> list[PricedUsage]:
-    """Each request once, with its cost, in the order of their ids; of two records of one request the first counts.
-
-    The order keeps two transactions that store the same records from waiting for each other in a circle.
-    """
+    """Each record with its cost at the price that it names."""
     ids = {record.price_id for record in records if record.price_id is not None}
     rows = await tx.execute(select(prices).where(prices.c.id.in_(ids)))
     known = {row.id: Price(**row._mapping) for row in rows}
-    once = {record.request_id: record for record in reversed(records)}
-    return [
-        PricedUsage(record, cost_of(record, known.get(record.price_id) if record.price_id else None))
-        for _, record in sorted(once.items())
-    ]
+    return [PricedUsage(record, cost_of(record, known.get(record.price_id or ""))) for record in records]
 
 
 async def _lower_leases(tx: Tx, taken: Sequence[PricedUsage]) -> None:
@@ -92,9 +92,8 @@ async def _lower_leases(tx: Tx, taken: Sequence[PricedUsage]) -> None:
     for usage in taken:
         if usage.cost_micro and usage.record.lease_id is not None:
             by_lease[usage.record.lease_id] += usage.cost_micro
-    for lease_id, spent in sorted(by_lease.items()):
-        left = case((leases.c.remaining_micro > spent, leases.c.remaining_micro - spent), else_=0)
-        await tx.execute(update(leases).where(leases.c.id == lease_id).values(remaining_micro=left))
+    if by_lease:
+        await tx.execute(_LOWER, [{"lease": lease, "spent": spent} for lease, spent in sorted(by_lease.items())])
 
 
 async def list_usage(

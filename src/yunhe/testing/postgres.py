@@ -41,6 +41,13 @@ class PostgresServer:
     """A running server."""
 
     socket_directory: Path
+    _account: pwd.struct_passwd | None
+    #: pg_ctl with the arguments that name this server.
+    _control: tuple[str | Path, ...]
+
+    def restart(self) -> None:
+        """Stop it at once, as a crash would, and start it again."""
+        _run(self._account, *self._control, "-m", "immediate", "-l", self.socket_directory / "log", "restart")
 
     def url(self, database: str) -> str:
         """The URL of one of its databases."""
@@ -88,7 +95,7 @@ def running_postgres() -> Iterator[PostgresServer]:
         control = (programs / "pg_ctl", "-D", data, "-w", "-t", str(_START_LIMIT_S))
         _run(account, *control, "-l", home / "log", "-o", options, "start")
         try:
-            yield PostgresServer(home)
+            yield PostgresServer(home, account, control)
         finally:
             _run(account, *control, "-m", "immediate", "stop")
     finally:

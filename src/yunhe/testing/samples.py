@@ -10,7 +10,6 @@ from yunhe.ledger.model import Price
 from yunhe.ledger.usage import UsageRecord
 from yunhe.serve.model import Deployment, Replica, ReplicaState
 
-
 #: A moment after all of the samples' own times.
 NOW: Final = 1_790_000_100.0
 
