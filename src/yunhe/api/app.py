@@ -8,6 +8,8 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from starlette.routing import compile_path
 
 import yunhe
 from yunhe.api import console_files, errors
@@ -61,6 +63,12 @@ def routes() -> FastAPI:
     errors.install(app)
     for router in _NOUNS:
         app.include_router(router, prefix=PREFIX, responses=documented(400, 401, 403, 503))
+    app.state.methods = [
+        (compile_path(PREFIX + route.path)[0], route.methods)
+        for router in _NOUNS
+        for route in router.routes
+        if isinstance(route, APIRoute)
+    ]
     console_files.install(app)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     app.add_middleware(Border)

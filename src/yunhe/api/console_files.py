@@ -14,11 +14,12 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 import yunhe.control
+from yunhe.api.errors import API_PATHS
 
 DIST: Final = Path(yunhe.control.__file__).parent / "console_dist"
 #: Files below this folder carry a hash of their content in their name.
 _ASSETS: Final = "assets/"
-_NOT_OURS: Final = ("/api/", "/internal/", "/v1/", "/gateway/")
+_NOT_OURS: Final = ("/internal/", "/v1/", "/gateway/")
 _FILE_BYTES_MAX: Final = 32 * 1024 * 1024
 
 #: Styles may be set by attribute (charts do); nothing else comes from anywhere but this server.
@@ -86,6 +87,9 @@ def install(app: FastAPI, dist: Path = DIST) -> None:
 
     async def console(request: Request) -> Response:
         path = request.url.path
+        if f"{path}/".startswith(API_PATHS):
+            # No route of the API took it: whether another method would do is found out by the handler of this.
+            raise HTTPException(405)
         if f"{path}/".startswith(_NOT_OURS):
             raise HTTPException(404)
         return await run_in_threadpool(_answer, dist, path)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Sequence, Set
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from yunhe.core.errors import Forbidden, InvalidRequest, NotFound, NotSignedIn, 
 
 log = logging.getLogger(__name__)
 
+#: Everything else is the console's.
+API_PATHS: Final = "/api/"
 #: More faults than this in one request help nobody.
 FIELDS_MAX: Final = 20
 
@@ -116,12 +119,13 @@ async def _framework(request: Request, error: Exception) -> JSONResponse:
         case 403:
             ours = Forbidden()
         case 404:
-            ours = NotFound(
-                f"There is nothing at {ascii_safe(request.url.path)[:200]}.",
-                next_step="See /api/v1/openapi.json for what there is.",
-            )
+            ours = _nothing_at(request)
         case 405:
-            ours = MethodNotAllowed(method=request.method[:20])
+            allowed = _methods_at(request)
+            if allowed is None:
+                ours, headers = _nothing_at(request), {}
+            else:
+                ours, headers = MethodNotAllowed(method=request.method[:20]), {"allow": ", ".join(sorted(allowed))}
         case 413:
             ours = TooLarge()
         case 503:
@@ -131,6 +135,23 @@ async def _framework(request: Request, error: Exception) -> JSONResponse:
         case _:
             ours = YunheError()
     return error_response(request.scope, ours, headers)
+
+
+def _nothing_at(request: Request) -> NotFound:
+    return NotFound(
+        f"There is nothing at {ascii_safe(request.url.path)[:200]}.",
+        next_step="See /api/v1/openapi.json for what there is.",
+    )
+
+
+def _methods_at(request: Request) -> set[str] | None:
+    """Every method that this address takes, over all its routes (the router tells those of one); None: no address."""
+    table: Sequence[tuple[re.Pattern[str], Set[str]]] = getattr(request.app.state, "methods", ())
+    path = request.url.path
+    if not f"{path}/".startswith(API_PATHS):
+        return {"GET", "HEAD"}
+    found = {method for pattern, methods in table if pattern.match(path) for method in methods}
+    return found or None
 
 
 def install(app: FastAPI) -> None:

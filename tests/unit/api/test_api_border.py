@@ -1,5 +1,6 @@
 """What every request passes before a route sees it, over a route of the test's own."""
 
+import re
 from collections.abc import AsyncIterator
 
 import httpx
@@ -29,6 +30,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
     async def broken() -> None:
         raise ZeroDivisionError("the secret inner state")
 
+    app.state.methods = [(re.compile("^/api/v1/things$"), {"POST"})]
     app.add_middleware(Border)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://yunhe") as client:
         yield client

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Final, Generic, Self, TypeVar
@@ -16,6 +17,7 @@ from yunhe.core.units import Source
 MICRO_MAX: Final = 10**15
 LIMIT_MAX: Final = 10**12
 NESTING_MAX: Final = 16
+_ISO: Final = re.compile(r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -89,6 +91,15 @@ def _sensible(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
+def _iso(given: object) -> object:
+    """Pydantic would take numbers for unix seconds; we take ISO 8601 only."""
+    if isinstance(given, str) and not _ISO.match(given):
+        raise ValueError("must be an ISO 8601 time with a zone, like 2026-11-23T16:30:00Z")
+    if not isinstance(given, str | datetime):
+        raise ValueError("must be text")
+    return given
+
+
 def unix_s(moment: datetime | None) -> float | None:
     """Float unix seconds of an aware time; None stays None."""
     return None if moment is None else moment.timestamp()
@@ -120,7 +131,7 @@ Micro = Annotated[int, Field(strict=True, ge=-MICRO_MAX, le=MICRO_MAX)]
 PriceMicro = Annotated[int, Field(strict=True, ge=0, le=10**12)]
 Flag = Annotated[bool, Field(strict=True)]
 #: A moment that a caller names: with a zone, between 1970 and 2200.
-GivenTime = Annotated[AwareDatetime, AfterValidator(_sensible)]
+GivenTime = Annotated[AwareDatetime, BeforeValidator(_iso), AfterValidator(_sensible)]
 
 
 def _from_unix(value: object) -> object:
