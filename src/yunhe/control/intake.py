@@ -42,9 +42,7 @@ class Intake:
             raise TooLarge(f"at most {ASKS_MAX} asks at once", limit=ASKS_MAX)
         now = self._state.clock.unix_s()
         async with self._state.db.write() as tx:
-            if release:
-                await leases.release(tx, release, now)
-            grants = [await leases.grant(tx, worker, ask, now) for ask in asks]
+            grants = await leases.exchange(tx, worker, asks, release, now)
         self._state.hub.wake(SNAPSHOT)
         return tuple(grants)
 

@@ -58,16 +58,17 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class LeaseAsk:
-    """A worker's request for credit (wire form). ``lease_id`` names the lease that this one replaces."""
+    """A worker's request for credit (wire form). ``lease_id`` names the lease that this one replaces.
+
+    A worker replaces or gives back a lease only when all records that name it are confirmed: what it spent and
+    control does not know yet would be lent twice.
+    """
 
     project_id: str
     want_micro: int
     lease_id: str | None = None
     #: The least with which the request that waits for this lease can run; 0 when none waits.
     need_micro: int = 0
-    #: Of the replaced lease: spent or held, but not yet confirmed by control. Stays set aside under the old lease
-    #: until the records that name it arrive or it expires, so that nothing is lent twice.
-    unsettled_micro: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,12 +71,3 @@ sessions = Table(
     number("created_at"),
     number("expires_at"),
 )
-
-sign_in_failures = Table(
-    "sign_in_failures",
-    METADATA,
-    key(),
-    text("user_name"),
-    number("at"),
-    Index(None, "user_name", "at"),
-)

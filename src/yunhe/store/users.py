@@ -1,4 +1,4 @@
-"""Users, their sessions, and failed sign-ins."""
+"""Users and their sessions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 from sqlalchemy import Row, delete, func, insert, or_, select, update
 
 from yunhe.accounts.model import Role, User
-from yunhe.core.ids import new_id
 from yunhe.store.keys import note_keys_of
 from yunhe.store.rows import add, newest
 from yunhe.store.schema import pack, unpack
-from yunhe.store.tables_accounts import sessions, sign_in_failures, users
+from yunhe.store.tables_accounts import sessions, users
 from yunhe.store.tx import Tx
 
 
@@ -97,22 +96,5 @@ async def end_sessions_of(tx: Tx, user_id: str) -> None:
 
 
 async def purge_sessions(tx: Tx, now: float) -> None:
-    """Drop what has expired, and failed sign-ins older than a day."""
+    """Drop what has expired."""
     await tx.execute(delete(sessions).where(sessions.c.expires_at < now))
-    await tx.execute(delete(sign_in_failures).where(sign_in_failures.c.at < now - 86_400))
-
-
-async def note_failure(tx: Tx, user_name: str, now: float) -> None:
-    """Remember a failed sign-in."""
-    await tx.execute(insert(sign_in_failures).values(id=new_id("evt"), user_name=user_name, at=now))
-
-
-async def count_failures(tx: Tx, user_name: str, since: float) -> int:
-    """Failed sign-ins under this name since then."""
-    query = select(func.count()).where(sign_in_failures.c.user_name == user_name, sign_in_failures.c.at >= since)
-    return int((await tx.execute(query)).scalar_one())
-
-
-async def clear_failures(tx: Tx, user_name: str) -> None:
-    """Forget them, after a good sign-in."""
-    await tx.execute(delete(sign_in_failures).where(sign_in_failures.c.user_name == user_name))

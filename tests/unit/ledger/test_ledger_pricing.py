@@ -1,10 +1,9 @@
-"""What tokens cost, and which price applies."""
+"""What tokens cost."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yunhe.ledger.model import Price
-from yunhe.ledger.pricing import cost_micro, price_in_force
+from yunhe.ledger.pricing import cost_micro
 
 TOKENS = st.integers(0, 10**7)
 PRICE = st.integers(0, 10**9)
@@ -27,20 +26,3 @@ def test_more_tokens_never_cost_less(prompt: int, completion: int, more: int, st
 def test_nothing_costs_nothing_and_one_token_at_any_price_costs_something() -> None:
     assert cost_micro(0, 0, 10**9, 10**9) == 0
     assert cost_micro(1, 0, 1, 0) == 1
-
-
-def test_the_last_price_to_take_effect_is_in_force() -> None:
-    old = Price("price_1", "m", 1, 1, effective_from=10.0)
-    new = Price("price_2", "m", 2, 2, effective_from=20.0)
-    other = Price("price_3", "other", 3, 3, effective_from=15.0)
-    prices = [new, other, old]
-    assert price_in_force(prices, "m", 9.9) is None
-    assert price_in_force(prices, "m", 10.0) is old
-    assert price_in_force(prices, "m", 19.9) is old
-    assert price_in_force(prices, "m", 20.0) is new
-
-
-def test_of_two_prices_from_one_moment_the_one_made_last_is_in_force() -> None:
-    first = Price("price_1", "m", 1, 1, effective_from=10.0)
-    second = Price("price_2", "m", 2, 2, effective_from=10.0)
-    assert price_in_force([second, first], "m", 10.0) is second

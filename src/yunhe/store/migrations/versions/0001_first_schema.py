@@ -149,14 +149,6 @@ def _create_tables() -> None:
     op.create_index(op.f("ix_replicas_centre_id_state"), "replicas", ["centre_id", "state"], unique=False)
     op.create_index(op.f("ix_replicas_deployment_id_id"), "replicas", ["deployment_id", "id"], unique=False)
     op.create_table(
-        "sign_in_failures",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("user_name", sa.Text(), nullable=False),
-        sa.Column("at", sa.Float(precision=53), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_sign_in_failures")),
-    )
-    op.create_index(op.f("ix_sign_in_failures_user_name_at"), "sign_in_failures", ["user_name", "at"], unique=False)
-    op.create_table(
         "transfers",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
