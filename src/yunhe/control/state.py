@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import dataclass, field
-from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from yunhe.control.hub import Hub
@@ -38,7 +36,8 @@ class ControlState:
     secrets: Secrets
     #: Unix seconds.
     started_at: float
-    #: Names this process in the controllers' lease: host:pid:random.
+    #: Names this instance in the controllers' lease: host and data directory, so that a process started anew after a
+    #: crash takes its predecessor's lease over at once.
     instance: str
     hub: Hub
     stats: StatsRing
@@ -54,7 +53,7 @@ def build_state(home: Home, db: Database, clock: Clock, secrets: Secrets) -> Con
         clock=clock,
         secrets=secrets,
         started_at=clock.unix_s(),
-        instance=f"{platform.node()}:{os.getpid()}:{token_hex(4)}",
+        instance=f"{platform.node()}:{home.root}",
         hub=hub,
         stats=StatsRing(),
         logs=LogExchange(hub),

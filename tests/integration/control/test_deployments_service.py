@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from yunhe.control.state import ControlState, build_state
 from yunhe.control.status import StatusBoard
 from yunhe.core.clock import ManualClock
 from yunhe.core.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from yunhe.core.home import Home
 from yunhe.core.units import GIB
 from yunhe.pool.model import Card, Inventory, Node
 from yunhe.store import projects, serve
@@ -191,11 +193,13 @@ async def test_a_silent_centre_is_told_but_its_replicas_stay_routed(
 async def test_one_of_several_control_processes_leads_and_another_takes_over(
     state: ControlState, clock: ManualClock
 ) -> None:
-    other_state = build_state(state.home, state.db, clock, state.secrets)
+    successor = Leadership(build_state(state.home, state.db, clock, state.secrets))
+    other_state = build_state(Home(Path("/elsewhere")), state.db, clock, state.secrets)
     one, other = Leadership(state), Leadership(other_state)
     assert await one.renew()
     assert not await other.renew()
     assert (one.held, other.held) == (True, False)
+    assert await successor.renew(), "a process over the same data directory does not wait for its predecessor's lease"
     await one.resign()
     assert await other.renew()
     clock.advance(60)
