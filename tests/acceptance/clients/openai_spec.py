@@ -37,6 +37,24 @@ def references(node: Any) -> set[str]:
     return set()
 
 
+def with_null(node: Any) -> Any:
+    """The same schema with ``nullable`` said in the way of the version that the document claims to be (3.1)."""
+    if isinstance(node, list):
+        return [with_null(value) for value in node]
+    if not isinstance(node, dict):
+        return node
+    schema = {name: with_null(value) for name, value in node.items()}
+    if schema.get("nullable") is True:
+        del schema["nullable"]
+        if isinstance(schema.get("type"), str):
+            schema["type"] = [schema["type"], "null"]
+            if isinstance(schema.get("enum"), list):
+                schema["enum"] = [*schema["enum"], None]
+        else:
+            schema = {"anyOf": [schema, {"type": "null"}]}
+    return schema
+
+
 def trimmed(full: dict[str, Any]) -> dict[str, Any]:
     """The description of ``PATHS`` alone, with the components that they need."""
     paths: dict[str, Any] = {}
@@ -56,7 +74,9 @@ def trimmed(full: dict[str, Any]) -> dict[str, Any]:
         found = full["components"][kind][name]
         components.setdefault(kind, {})[name] = found
         todo |= references(found)
-    return {"openapi": full["openapi"], "info": full["info"], "paths": paths, "components": components}
+    document = {"openapi": full["openapi"], "info": full["info"], "paths": paths, "components": components}
+    whole: dict[str, Any] = with_null(document)
+    return whole
 
 
 def main() -> None:
