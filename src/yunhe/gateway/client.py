@@ -175,11 +175,11 @@ class ClientConnection(asyncio.Protocol):
             exchange = self.exchange = self._worker.dispatch(self, head)
             if exchange.buffered and self._left > self._worker.options.body_bytes_max:
                 raise too_large(self._worker.options.body_bytes_max)
-            if b"expect" in head.headers:
-                self._expect(head.headers[b"expect"])
         except Refusal as refusal:
             self.refuse(refusal)
             return
+        if b"expect" in head.headers and not self._pending:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if self._chunks is None and not self._left:
             self._state = _BUSY
             exchange.begin(b"")
@@ -194,12 +194,6 @@ class ClientConnection(asyncio.Protocol):
         if self._pending and self._state == _BODY:
             data, self._pending = self._pending, b""
             self._read_body(data)
-
-    def _expect(self, value: bytes) -> None:
-        if value.lower() != b"100-continue":
-            raise malformed_http("Only `Expect: 100-continue` is understood.", 417, "expectation_failed")
-        if not self._pending:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _read_body(self, data: bytes) -> None:
         exchange = self.exchange

@@ -105,14 +105,10 @@ class HeadReader:
             raise malformed_http(f"The header {self._twice.decode()} occurs twice.")
         if http11 and b"host" not in headers:
             raise malformed_http("The Host header is missing.")
-        chunked = False
-        coding = headers.get(b"transfer-encoding")
-        if coding is not None:
-            if coding.lower() != b"chunked" or not http11 or b"content-length" in headers:
-                raise malformed_http(
-                    "The body's framing is ambiguous: only `Transfer-Encoding: chunked` alone is read."
-                )
-            chunked = True
+        chunked = b"transfer-encoding" in headers and _chunked_alone(headers, http11)
+        expected = headers.get(b"expect")
+        if expected is not None and expected.lower() != b"100-continue":
+            raise malformed_http("Only `Expect: 100-continue` is understood.", 417, "expectation_failed")
         length = headers.get(b"content-length")
         method = parser.get_method()
         path, target = self._path(method)
@@ -145,6 +141,13 @@ class HeadReader:
         if (b"." in plain and _DOT_SEGMENT.search(plain)) or b"\0" in plain or b"#" in url:
             raise malformed_http("The path holds `.` or `..` segments or characters that are not served.")
         return path, url
+
+
+def _chunked_alone(headers: dict[bytes, bytes], http11: bool) -> bool:
+    """True; raises Refusal when anything else could be meant."""
+    if headers[b"transfer-encoding"].lower() != b"chunked" or not http11 or b"content-length" in headers:
+        raise malformed_http("The body's framing is ambiguous: only `Transfer-Encoding: chunked` alone is read.")
+    return True
 
 
 def content_length(value: bytes) -> int:
