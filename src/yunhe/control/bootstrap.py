@@ -74,6 +74,27 @@ async def bootstrap(state: ControlState) -> bool:
     return True
 
 
+async def renew_join_token(state: ControlState) -> bool:
+    """Write a new join token for the local agent when it has no identity and the written token can let nobody in.
+
+    So an agent that comes more than a day after the first start, or that lost its directory, can still join.
+    """
+    path = state.home.agent / "join_token"
+    # The local agent belongs to the data directory that had the first start.
+    if not state.home.credentials.exists() or (state.home.agent / "identity.json").exists():
+        return False
+    text = path.read_text(encoding="utf-8").strip() if path.exists() else ""
+    prefix = credentials.prefix_of(text, "yj") or ""
+    async with state.db.write() as tx:
+        token = await agents.join_token_by_prefix(tx, prefix)
+        centre = await pool.centre(tx, LOCAL_CENTRE)
+        if centre is None or (token and token.used_by is None and token.expires_at > state.clock.unix_s()):
+            return False
+        write_private(path, await new_join_token(tx, state, centre.id))
+    _LOG.info("the local agent has a new join token")
+    return True
+
+
 async def _seed(tx: Tx, state: ControlState, password: str, password_hash: str) -> _Fresh:
     now = state.clock.unix_s()
     organisation = Organisation(new_id("org"), "default", now)

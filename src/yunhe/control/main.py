@@ -19,7 +19,7 @@ import uvicorn
 import uvloop
 
 from yunhe.api.app import build_app
-from yunhe.control.bootstrap import bootstrap
+from yunhe.control.bootstrap import bootstrap, renew_join_token
 from yunhe.control.controller import ServeController
 from yunhe.control.front import Front
 from yunhe.control.housekeeping import Housekeeping
@@ -64,6 +64,7 @@ async def _run(home: Home, listener: socket.socket) -> None:
     try:
         await db.migrate()
         await bootstrap(state)
+        await renew_join_token(state)
         await _serve(state, listener)
     finally:
         await db.dispose()

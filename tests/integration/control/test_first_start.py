@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from yunhe.accounts import keys as credentials
@@ -13,6 +15,7 @@ from yunhe.control.secret_files import ensure_secrets
 from yunhe.control.state import ControlState, build_state
 from yunhe.core.clock import ManualClock
 from yunhe.core.home import Home
+from yunhe.serve.sync import JoinRequest
 from yunhe.store import agents, entries, keys, models, projects, serve, users
 from yunhe.store.database import Database
 
@@ -76,3 +79,24 @@ async def test_a_crash_before_the_commit_is_made_good_by_the_next_start(
         assert await keys.key(tx, credentials.prefix_of(stale["api_key"]) or "") is None
         assert await keys.key(tx, credentials.prefix_of(fresh["api_key"]) or "") is not None
     await database.dispose()
+
+
+async def test_an_agent_that_lost_its_directory_can_join_again(state: ControlState, agent: Any, wire: Any) -> None:
+    path = state.home.agent / "join_token"
+    (state.home.agent / "identity.json").touch()
+    assert not await first.renew_join_token(state)
+    (state.home.agent / "identity.json").unlink()
+    used = path.read_text()
+    path.unlink()
+    assert await first.renew_join_token(state)
+    assert path.read_text() != used
+    reply = await wire.post(
+        "/api/v1/agent/join", content=msgspec.json.encode(JoinRequest(path.read_text(), "local", "host"))
+    )
+    assert (reply.status_code, reply.json()["centre_name"]) == (200, "local")
+
+
+async def test_a_join_token_that_still_lets_somebody_in_is_kept(state: ControlState, clock: ManualClock) -> None:
+    assert not await first.renew_join_token(state)
+    clock.advance(first.JOIN_TOKEN_S + 1)
+    assert await first.renew_join_token(state)
