@@ -85,13 +85,12 @@ class Bench:
         upstream = Upstream(self._cores.rest)
         try:
             self._start(upstream, homes)
-            through_yunhe = 0
             for number in range(self._rounds):
                 for scenario in self._scenarios:
-                    through_yunhe += self._round(scenario, number, upstream)
+                    self._round(scenario, number)
             yunhe = self._targets.get("yunhe")
             if isinstance(yunhe, Yunhe):
-                self.metering = _settled(yunhe, through_yunhe)
+                self.metering = _settled(yunhe, upstream)
         finally:
             for target in self._targets.values():
                 target.stop()
@@ -116,21 +115,16 @@ class Bench:
                 self._console.print(f"[red]{name} cannot be measured:[/red] {error}", highlight=False)
                 self._targets.pop(name).stop()
 
-    def _round(self, scenario: Scenario, number: int, upstream: Upstream) -> int:
-        """One sample of each target, in an order that turns; answers how many requests went through Yunhe."""
+    def _round(self, scenario: Scenario, number: int) -> None:
+        """One sample of each target, in an order that turns."""
         names = [name for name in scenario.targets if name in self._targets]
-        through = 0
         for name in names if number % 2 == 0 else reversed(names):
-            before = upstream.stats()["requests"]
             for attempt in range(ATTEMPTS_MAX):
                 sample = self._sample(scenario, self._targets[name], number)
                 self.samples.append(sample)
                 if not sample.noisy or attempt + 1 == ATTEMPTS_MAX or self._repeats_left <= 0:
                     break
                 self._repeats_left -= 1
-            if name == "yunhe":
-                through += upstream.stats()["requests"] - before
-        return through
 
     def _sample(self, scenario: Scenario, target: Target, number: int) -> Sample:
         roots = [pid for t in self._targets.values() if (pid := t.pid()) is not None]
@@ -169,14 +163,14 @@ class Bench:
         return not self._failed and metered and not any(s.errors for s in self.samples if s.target == "yunhe")
 
 
-def _settled(yunhe: Yunhe, requests: int) -> dict[str, Any]:
-    """Wait for the spool to empty, then compare what was metered with what the upstream served."""
+def _settled(yunhe: Yunhe, upstream: Upstream) -> dict[str, Any]:
+    """Wait for the spool to empty, then compare what was metered with what the upstream was asked."""
     until = time.monotonic() + SETTLE_TIMEOUT_S
-    counts = yunhe.counts()
-    while counts["records"] < requests and time.monotonic() < until:
+    requests, counts = upstream.stats()["from_yunhe"], yunhe.counts()
+    while counts["sent"] != requests and time.monotonic() < until:
         time.sleep(0.2)
-        counts = yunhe.counts()
-    return {"upstream_requests": requests, **counts, "exact": counts["records"] == requests}
+        requests, counts = upstream.stats()["from_yunhe"], yunhe.counts()
+    return {"upstream_requests": requests, **counts, "exact": counts["sent"] == requests and not counts["duplicates"]}
 
 
 def main() -> int:

@@ -49,6 +49,8 @@ class Counts(msgspec.Struct):
     """What it was told."""
 
     records: int = 0
+    #: Those whose request was sent to a replica.
+    sent: int = 0
     duplicates: int = 0
     batches: int = 0
     prompt_tokens: int = 0
@@ -97,6 +99,7 @@ class StandIn:
             if len(self._seen) < REMEMBERED_MAX:
                 self._seen.add(identity)
             new += 1
+            counts.sent += record.attempts > 0
             counts.prompt_tokens += record.prompt_tokens
             counts.completion_tokens += record.completion_tokens
             counts.by_outcome[record.outcome] = counts.by_outcome.get(record.outcome, 0) + 1

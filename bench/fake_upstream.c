@@ -42,7 +42,7 @@ static Text usage_event, done_event, plain_answer, models_answer, not_found_answ
 static Conn conns[CONNS_MAX];
 static Conn *heap[CONNS_MAX];
 static int heap_len;
-static struct { uint64_t requests, streams, events, aborted, prompt_tokens, completion_tokens; int open; } stats;
+static struct { uint64_t requests, from_yunhe, streams, events, aborted, prompt_tokens, completion_tokens; int open; } stats;
 
 static uint64_t now_ns(void) {
     struct timespec t;
@@ -204,8 +204,8 @@ static int flag(const char *body, size_t len, const char *name) {
 static int send_stats(Conn *c) {
     char json[512];
     snprintf(json, sizeof json,
-             "{\"requests\":%lu,\"streams\":%lu,\"events\":%lu,\"aborted\":%lu,\"open\":%d,\"prompt_tokens\":%lu,\"completion_tokens\":%lu}",
-             stats.requests, stats.streams, stats.events, stats.aborted, stats.open, stats.prompt_tokens, stats.completion_tokens);
+             "{\"requests\":%lu,\"from_yunhe\":%lu,\"streams\":%lu,\"events\":%lu,\"aborted\":%lu,\"open\":%d,\"prompt_tokens\":%lu,\"completion_tokens\":%lu}",
+             stats.requests, stats.from_yunhe, stats.streams, stats.events, stats.aborted, stats.open, stats.prompt_tokens, stats.completion_tokens);
     Text t = answer("200 OK", json);
     int r = send_piece(c, t);
     free(t.bytes);
@@ -245,6 +245,7 @@ static void serve_input(Conn *c) {
         *end = 0;
         char *length = strcasestr(c->in, "\r\ncontent-length:");
         int chunked = strcasestr(c->in, "\r\ntransfer-encoding:") != NULL;
+        int from_yunhe = strcasestr(c->in, "\r\nuser-agent: yunhe-gateway") != NULL;
         size_t head_len = (size_t)(end - c->in) + 4, body_len = length ? strtoul(length + 17, NULL, 10) : 0;
         *end = '\r';
         if (chunked || head_len + body_len >= INPUT_MAX) { drop(c); return; }
@@ -252,6 +253,7 @@ static void serve_input(Conn *c) {
         char head[64];
         snprintf(head, sizeof head, "%.*s", (int)(strchr(c->in, '\r') - c->in), c->in);
         size_t taken = head_len + body_len;
+        stats.from_yunhe += (uint64_t)from_yunhe;
         char *body = malloc(body_len + 1);
         memcpy(body, c->in + head_len, body_len);
         memmove(c->in, c->in + taken, c->in_len - taken);

@@ -56,7 +56,7 @@ class Upstream:
         return self.paced if mode.startswith("paced") else self.burst
 
     def stats(self) -> dict[str, int]:
-        """Counters since its start: requests, streams, events, aborted, open, prompt_tokens, completion_tokens."""
+        """Counters since its start: requests, of them from_yunhe, streams, events, aborted, tokens; and open."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.burst}/stats", timeout=START_TIMEOUT_S) as answer:
             counters: dict[str, int] = json.load(answer)
         return counters
