@@ -53,11 +53,10 @@ class PostgresServer:
         """The URL of one of its databases."""
         return f"postgresql://{_USER}@/{database}?host={self.socket_directory}"
 
-    def create(self, database: str, template: str = "template1") -> str:
-        """Make a database, a copy of another that nobody is connected to, and return its URL."""
-        names = sql.Identifier(database), sql.Identifier(template)
+    def create(self, database: str) -> str:
+        """Make an empty database and return its URL."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
         return self.url(database)
 
     def drop(self, database: str) -> None:
