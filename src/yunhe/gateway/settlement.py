@@ -149,7 +149,7 @@ class Admitted:
             line = _encode(record)
         worker.spool.append(line)
         if self.slot >= 0:
-            worker.journal.close_slot(self.slot)
+            worker.end_slot(self.slot)
             self.slot = -1
         cost = 0
         price = self.model.price

@@ -77,6 +77,8 @@ class Spool:
         """Set room for one record aside; False when new requests must be refused."""
         if self.trouble is not None or self._backlog:
             return False
+        if self._current is None:
+            self._next_segment()
         if self._reserved + 2 * RECORD_BYTES_MAX > self._room():
             return False
         self._reserved += RECORD_BYTES_MAX

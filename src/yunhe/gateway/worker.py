@@ -59,6 +59,7 @@ class Worker:
         self.digester = Digester(pepper)
         self.draining = False
         self.now_s = time.monotonic()
+        self._slots_to_end: list[int] = []
         self.common_lines = b""
         self.stats = Stats()
         self.connections: set[ClientConnection] = set()
@@ -93,6 +94,13 @@ class Worker:
         ours = (request_id or new_request_id()).encode()
         shown = own_id if own_id and _SANE_ID.fullmatch(own_id) else ours
         return b"x-request-id: %b\r\nx-yunhe-request-id: %b\r\n" % (shown, ours)
+
+    def end_slot(self, slot: int) -> None:
+        """A stream was settled. Its journal slot is freed only when the record is on disk."""
+        if self.spool.waiting:
+            self._slots_to_end.append(slot)
+        else:
+            self.journal.close_slot(slot)
 
     def wake_credit(self) -> None:
         """Somebody waits for credit."""
@@ -145,6 +153,8 @@ class Worker:
         self.control_pool.sweep(now_s)
         self.limits.flush(now_s)
         self.spool.retry_backlog()
+        while self._slots_to_end and not self.spool.waiting:
+            self.journal.close_slot(self._slots_to_end.pop())
         if self.credit.pending:
             self.wake_credit()
 

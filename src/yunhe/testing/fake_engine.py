@@ -138,7 +138,11 @@ class FakeEngine:
         if request.path == "/v1/embeddings":
             self._embed(body, prompt, writer)
         elif body.get("stream"):
-            return await self._stream(request.path, body, prompt, limit, fault, writer)
+            try:
+                return await self._stream(request.path, body, prompt, limit, fault, writer)
+            except ConnectionError:
+                self._abort()
+                return False
         else:
             await self._whole(request.path, prompt, limit, writer)
         return True
