@@ -32,6 +32,13 @@ async def test_the_cookie_is_kept_from_scripts_and_other_sites(world: Any) -> No
     assert {"HttpOnly", "SameSite=strict", "Path=/"} <= {part.strip() for part in cookie.split(";")}
 
 
+async def test_behind_tls_the_cookie_never_travels_in_the_clear(world: Any) -> None:
+    async with world.client() as client:
+        body = {"user": "mia", "password": PASSWORD}
+        answer = await client.post("/sessions", json=body, headers={"x-forwarded-proto": "https"})
+    assert "Secure" in {part.strip() for part in answer.headers["set-cookie"].split(";")}
+
+
 async def test_a_cookie_reads_and_writes_only_for_the_console(world: Any) -> None:
     async with world.client() as client:
         await sign_in(client)

@@ -105,6 +105,7 @@ def conformance(base_url: str, token: str | None) -> tuple[int, list[str]]:
     return made, wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", ["nobody", "admin"])
 def test_every_answer_is_a_documented_one(
     seeded: Path, instance_over: Any, tokens: Any, tmp_path: Path, who: str

@@ -12,6 +12,11 @@ from yunhe.api.services import Svc
 router = APIRouter(tags=["session"])
 
 
+def _is_encrypted(request: Request) -> bool:
+    """Whether the browser speaks TLS, to us or to whatever stands before us; a lie only makes the cookie stricter."""
+    return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", "").strip().lower())
+
+
 @router.post("/sessions", status_code=201, operation_id="session_create", responses=documented(401, 413, 415, 429))
 async def create(body: SignIn, request: Request, response: Response, svc: Svc) -> Session:
     """Sign in. After 10 failures within 5 minutes for a user name further attempts are refused with 429."""
@@ -22,7 +27,7 @@ async def create(body: SignIn, request: Request, response: Response, svc: Svc) -
         signed_in.token,
         expires=session.expires_at,
         path="/",
-        secure=request.url.scheme == "https",
+        secure=_is_encrypted(request),
         httponly=True,
         samesite="strict",
     )
