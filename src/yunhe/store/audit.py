@@ -14,7 +14,8 @@ from yunhe.store.tables_ledger import balances, prices, transfers, usage_records
 from yunhe.store.tx import Tx
 from yunhe.store.usage_rows import priced
 
-PAGE: Final = 5000
+#: Small enough that the event loop is not held for long between two pages.
+PAGE: Final = 1000
 _PAIRED: Final[ColumnElement[bool]] = (transfers.c.kind == USAGE) & (
     transfers.c.reference == usage_records.c.request_id
 )

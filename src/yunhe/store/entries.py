@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import func, insert, select, update
 
 from yunhe.ledger.account import project_account, project_of
 from yunhe.ledger.lease import is_worth_telling
@@ -121,10 +121,14 @@ async def entry_by_reference(tx: Tx, kind: str, reference: str) -> Entry | None:
 
 async def list_entries(tx: Tx, limit: int, after: str | None = None, account: str | None = None) -> list[Entry]:
     """Newest first; only those that touch the account when given."""
-    query = select(transfers)
-    if account is not None:
-        query = query.where(or_(transfers.c.from_account == account, transfers.c.to_account == account))
-    return [entry_of(row) for row in await tx.execute(newest(query, transfers.c.id, limit, after))]
+    if account is None:
+        return [entry_of(row) for row in await tx.execute(newest(select(transfers), transfers.c.id, limit, after))]
+    # Each side's page by its own index: an OR of both would sort everything that the account ever had.
+    found: list[Entry] = []
+    for side in (transfers.c.from_account, transfers.c.to_account):
+        query = newest(select(transfers).where(side == account), transfers.c.id, limit, after)
+        found += [entry_of(row) for row in await tx.execute(query)]
+    return sorted(found, key=lambda entry: entry.id, reverse=True)[:limit]
 
 
 async def balance(tx: Tx, project_id: str) -> Balance:

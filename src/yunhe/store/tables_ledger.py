@@ -45,7 +45,7 @@ usage_records = Table(
     whole("cost_micro"),
     number("recorded_at"),
     Index(None, "project_id", "started_at"),
-    Index(None, "started_at"),
+    Index(None, "project_id", "request_id"),
 )
 
 #: Each row is an entry of two postings, balanced by its very shape: ``amount_micro`` from one account to another.

@@ -196,7 +196,9 @@ def _create_tables() -> None:
     op.create_index(
         op.f("ix_usage_records_project_id_started_at"), "usage_records", ["project_id", "started_at"], unique=False
     )
-    op.create_index(op.f("ix_usage_records_started_at"), "usage_records", ["started_at"], unique=False)
+    op.create_index(
+        op.f("ix_usage_records_project_id_request_id"), "usage_records", ["project_id", "request_id"], unique=False
+    )
     op.create_table(
         "users",
         sa.Column("id", sa.Text(), nullable=False),
