@@ -11,6 +11,7 @@ from sqlalchemy import text
 from yunhe.store import changes, usage
 from yunhe.store.database import BadDatabaseUrl, Database, DatabaseUnreachable, parse_url
 from yunhe.store.errors import DatabaseBusy
+from yunhe.testing import samples
 from yunhe.testing.postgres import PostgresServer, running_postgres
 
 WRITER = """
@@ -133,6 +134,21 @@ async def test_a_missing_directory_or_a_damaged_file_is_told_with_what_to_do(tmp
             await db.ping()
         await db.dispose()
         assert "data directory" in refusal.value.next_step
+
+
+async def test_a_full_disk_is_told_as_such_and_nothing_is_half_written(tmp_path: Path) -> None:
+    db = Database(f"sqlite:///{tmp_path / 'x.db'}")
+    await db.migrate()
+    records = [samples.usage_record(f"req_{number}") for number in range(2000)]
+    with pytest.raises(DatabaseUnreachable, match="full") as refusal:
+        async with db.write() as tx:
+            await tx.execute(text("PRAGMA max_page_count = 100"))
+            await usage.record_usage(tx, records, samples.NOW)
+    assert "free space" in refusal.value.next_step
+    async with db.write() as tx:
+        await tx.execute(text("PRAGMA max_page_count = 1000000"))
+        assert await usage.record_usage(tx, records, samples.NOW) == (2000, 0)
+    await db.dispose()
 
 
 async def test_a_locked_sqlite_is_busy_not_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,11 @@ def test_a_database_of_a_newer_version_is_refused_with_what_to_do(empty_url: str
     assert "Install that version" in refusal.value.next_step
 
 
+def test_only_its_owner_can_read_a_new_sqlite_database(tmp_path: Path) -> None:
+    migrate.upgrade(parse_url(f"sqlite:///{tmp_path / 'yunhe.db'}"))
+    assert (tmp_path / "yunhe.db").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnreachable, match="missing") as refusal:
         migrate.upgrade(parse_url(f"sqlite:///{tmp_path / 'missing' / 'yunhe.db'}"))
