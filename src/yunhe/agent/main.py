@@ -42,7 +42,7 @@ def main() -> int:
     try:
         centre = load_centre(arguments.driver, state_dir / "workloads")
         if arguments.stop_all:
-            return 0 if stop_all(centre) else 1
+            return 0 if stop_all(centre, state_dir) else 1
         return asyncio.run(_run(arguments, state_dir, centre))
     except YunheError as error:
         _LOG.error("%s %s", error.message, error.next_step)
@@ -76,6 +76,7 @@ async def _run(arguments: argparse.Namespace, state_dir: Path, centre: Any) -> i
     async with httpx.AsyncClient(limits=limits, trust_env=False) as client:
         supervisor = Supervisor(centre, engines, state_dir, client)
         taken = supervisor.inventory = await asyncio.to_thread(inventory.take, centre, chips)
+        await asyncio.to_thread(supervisor.revive)
         desired = files.load(state_dir / "desired.json", Desired)
         if desired is not None:
             supervisor.want(desired.replicas)
@@ -94,7 +95,7 @@ async def _run(arguments: argparse.Namespace, state_dir: Path, centre: Any) -> i
         status = await _until_told(tasks)
         await supervisor.let_go()
     if stop_workloads:
-        return 0 if await asyncio.to_thread(stop_all, centre) else 1
+        return 0 if await asyncio.to_thread(stop_all, centre, state_dir) else 1
     return status
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import httpx
 
+from yunhe.agent import files
 from yunhe.agent.drivers import Engines
 from yunhe.agent.reconcile import End, Forget, Keep, decide
 from yunhe.agent.replica import ReplicaKeeper, Surroundings
@@ -24,6 +25,8 @@ TICK_S: Final = 0.2
 SETTLE_S: Final = 3.0
 STOP_GRACE_S: Final = 3.0
 STOP_LIMIT_S: Final = 20.0
+#: Ids of what was stopped because everything was: no failures, and started again by the next agent.
+STOPPED_FILE: Final = "stopped.json"
 LOG_LIMIT_BYTES: Final = 1024 * 1024
 
 
@@ -39,6 +42,7 @@ class Supervisor:
         self._desired: Sequence[DesiredReplica] = ()
         launches = state_dir / "launches"
         launches.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._stopped_path = state_dir / STOPPED_FILE
         self._around = Surroundings(
             centre=centre,
             engines=engines,
@@ -60,6 +64,18 @@ class Supervisor:
     def want(self, desired: Sequence[DesiredReplica]) -> None:
         """The newest that control wants; the next tick acts on it."""
         self._desired = desired
+
+    def revive(self) -> None:
+        """Forget what was stopped together with the last agent, so that what is still wanted of it starts anew.
+
+        Without this its end would be reported as a failure. Blocks; call it before the first tick.
+        """
+        stopped = set(files.load(self._stopped_path, list[str]) or ())
+        ended = {status.id for status in self._centre.observe() if status.phase in ("exited", "lost")}
+        for replica_id in sorted(stopped & ended) if hasattr(self._centre, "forget") else ():
+            self._centre.forget(replica_id)
+            (self._around.launches / f"{replica_id}.json").unlink(missing_ok=True)
+        self._stopped_path.unlink(missing_ok=True)
 
     async def watch(self) -> None:
         """Tick until cancelled; a tick that fails is logged and does not end the watch."""
@@ -143,7 +159,7 @@ class Supervisor:
             await keeper.let_go()
 
 
-def stop_all(centre: Any, grace_s: float = STOP_GRACE_S) -> bool:
+def stop_all(centre: Any, state_dir: Path, grace_s: float = STOP_GRACE_S) -> bool:
     """Stop every workload of the centre and wait for it. Blocks; True when nothing is left."""
     deadline = time.monotonic() + STOP_LIMIT_S
     asked: set[str] = set()
@@ -153,6 +169,9 @@ def stop_all(centre: Any, grace_s: float = STOP_GRACE_S) -> bool:
             return True
         if time.monotonic() > deadline:
             return False
+        if set(running) - asked:
+            known = files.load(state_dir / STOPPED_FILE, list[str]) or []
+            files.save(state_dir / STOPPED_FILE, sorted({*known, *running}))
         for workload_id in set(running) - asked:
             centre.stop(workload_id, grace_s)
             asked.add(workload_id)
