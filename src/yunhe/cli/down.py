@@ -23,7 +23,7 @@ def command() -> None:
     from yunhe.launcher.down import down
 
     home = Home(configuration().settings.home)
-    report = down(home, PlainLines().watch)
+    report = down(home, PlainLines(timed=False).watch)
     if current().as_json:
         emit_json(asdict(report))
     elif report.was_running:

@@ -35,15 +35,17 @@ def shown_progress() -> Iterator[Watcher]:
 
 
 class PlainLines:
-    """A line for each change."""
+    """A line for each change; with ``timed`` it says how long after the beginning."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, timed: bool = True) -> None:
         self._began = time.monotonic()
+        self._timed = timed
 
     def watch(self, progress: Progress) -> None:
         """Print one change."""
         detail = f" ({progress.detail})" if progress.detail else ""
-        click.echo(f"[{time.monotonic() - self._began:5.1f} s] {progress.part}: {progress.state}{detail}", err=True)
+        at = f"[{time.monotonic() - self._began:5.1f} s] " if self._timed else ""
+        click.echo(f"{at}{progress.part}: {progress.state}{detail}", err=True)
 
 
 class LiveLines:
@@ -73,14 +75,14 @@ class LiveLines:
         return grid
 
 
-def print_report(report: Report, model: str) -> None:
+def print_report(report: Report, model: str, *, stop: str) -> None:
     """Tell how to use what runs: a panel on a terminal, plain lines elsewhere."""
     if not sys.stdout.isatty():
         for name, value in _facts(report):
             click.echo(f"{name + ':':<16} {value}")
         click.echo(f"\n{curl(report, model)}\n")
         return
-    from rich.console import Console, Group
+    from rich.console import Console
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
@@ -88,11 +90,15 @@ def print_report(report: Report, model: str) -> None:
     grid = Table.grid(padding=(0, 2))
     for name, value in _facts(report):
         grid.add_row(Text(name, style="bright_black"), Text(value, style="bold", overflow="fold"))
-    hint = Text.assemble(("talk to it   ", "bright_black"), (f"yunhe chat {model}", "cyan"))
-    stop = Text.assemble(("stop it      ", "bright_black"), ("Ctrl-C, or yunhe down", "cyan"))
-    console = Console()
-    console.print(
-        Panel(Group(grid, Text(), hint, stop), title="Yunhe is ready", title_align="left", border_style="green")
+    grid.add_row()
+    for name, command in (
+        ("talk to it", f"yunhe chat {model}"),
+        ("see what it cost", "yunhe usage"),
+        ("stop it", stop),
+    ):
+        grid.add_row(Text(name, style="bright_black"), Text(command, style="cyan"))
+    Console().print(
+        Panel(grid, title="[bold]Yunhe is ready[/]", title_align="left", border_style="green", expand=False)
     )
     # Outside the panel and never wrapped: it is there to be copied.
     click.echo(f"{curl(report, model)}\n")

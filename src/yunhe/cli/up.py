@@ -47,7 +47,7 @@ def _detached(settings: Settings) -> int:
 
     with shown_progress() as watch:
         report = detach(settings, watch)
-    _show(report, settings)
+    _show(report, settings, stop="yunhe down")
     return exits.OK
 
 
@@ -70,8 +70,8 @@ def _foreground(settings: Settings) -> int:
             nonlocal watch, was_ready
             was_ready = True
             stack.close()
-            watch = PlainLines().watch
-            _show(report, settings)
+            watch = PlainLines(timed=False).watch
+            _show(report, settings, stop="Ctrl-C, or yunhe down")
 
         run(settings, tell, ready)
     if not was_ready:
@@ -81,7 +81,7 @@ def _foreground(settings: Settings) -> int:
     return exits.OK
 
 
-def _show(report: Report, settings: Settings) -> None:
+def _show(report: Report, settings: Settings, *, stop: str) -> None:
     from yunhe.cli.starting import print_report
     from yunhe.core.home import Home
     from yunhe.launcher.credentials import forget_first_start
@@ -90,7 +90,7 @@ def _show(report: Report, settings: Settings) -> None:
     if current().as_json:
         emit_json(asdict(report))
     else:
-        print_report(report, DEFAULT_MODEL)
+        print_report(report, DEFAULT_MODEL, stop=stop)
     # Only now: had printing failed, the next start would show it.
     forget_first_start(Home(settings.home))
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from yunhe.catalogue.builtin import DEFAULT_MODEL as DEFAULT_MODEL
 from yunhe.core.home import Home
@@ -27,6 +30,8 @@ class Readiness:
     control_port: int
     workers: int
     watch: Watcher
+    #: Unix seconds; what control remembers from before proves nothing.
+    started_at: float
     states: dict[str, Progress] = field(default_factory=dict)
     _routed: set[int] = field(default_factory=set)
     _closed: bool = False
@@ -46,8 +51,9 @@ class Readiness:
         gateway = self._note(self._gateway())
         if not control:
             return False
+        # The model's state in control is an old one until the agent has told of this run.
         agent = self._note(self._agent())
-        return all([self._note(self._model()), gateway, agent])
+        return agent and self._note(self._model()) and gateway
 
     def missing(self) -> str:
         """What is not ready yet, in words."""
@@ -82,7 +88,7 @@ class Readiness:
             joined = (self.home.agent / "identity.json").exists()
             return Progress("agent", "ready" if joined else "starting", "joined" if joined else "joining")
         local = next((centre for centre in centres if centre.get("name") == "local"), None)
-        if local is None or local.get("state") != "online":
+        if local is None or local.get("state") != "online" or not self._since_start(local.get("last_sync_at")):
             return Progress("agent", "starting", "joining")
         cards = int(local.get("cards") or 0)
         return Progress("agent", "ready", f"{cards} card{'' if cards == 1 else 's'} in centre local")
@@ -102,7 +108,28 @@ class Readiness:
             return Progress("model", "ready", "no replica of the default model is wanted")
         if not any(int(deployment.get("ready_replicas") or 0) > 0 for deployment in wanted):
             return Progress("model", "starting", _reason(wanted[0]))
+        if not any(self._accepts(str(deployment.get("id"))) for deployment in wanted):
+            return Progress("model", "starting", "its replica does not accept connections yet")
         return self._routes(DEFAULT_MODEL, required=True)
+
+    def _accepts(self, deployment_id: str) -> bool:
+        """Whether a replica that counts as ready can be connected to."""
+        _, replicas = self._ask(f"/api/v1/replicas?deployment={deployment_id}")
+        for replica in replicas:
+            address = urlsplit(str(replica.get("url") or ""))
+            if replica.get("state") == "ready" and address.hostname and address.port:
+                try:
+                    socket.create_connection((address.hostname, address.port), timeout=1.0).close()
+                except OSError:
+                    continue
+                return True
+        return False
+
+    def _since_start(self, moment: object) -> bool:
+        try:
+            return datetime.fromisoformat(str(moment)).timestamp() >= self.started_at
+        except ValueError:
+            return False
 
     def _routes(self, model: str, *, required: bool) -> Progress:
         """Each worker has its own routes; connections land on any of them, so ask until all have answered."""
@@ -115,7 +142,7 @@ class Readiness:
                 break
             models = health.get("models")
             routed = isinstance(models, Mapping) and int(models.get(model) or 0) > 0
-            if routed or not required:
+            if health.get("control_connected") is True and (routed or not required):
                 self._routed.add(int(health.get("worker", 0)))
             if len(self._routed) >= self.workers:
                 return Progress("model", "ready", f"{model} answers")

@@ -88,9 +88,10 @@ class Supervisor:
             clear(self._home)
 
     async def _serve(self, ports: Ports, addresses: Addresses, on_ready: Callable[[Addresses], None]) -> None:
+        started_at = self._record.started_at if self._record else time.time()
         rotation = asyncio.create_task(self._rotate())
         stop = asyncio.create_task(self._stop_asked.wait())
-        start = asyncio.create_task(self._until_ready(ports))
+        start = asyncio.create_task(self._until_ready(ports, started_at))
         try:
             await asyncio.wait([start, stop], return_when=asyncio.FIRST_COMPLETED)
             if self._stop_asked.is_set():
@@ -105,7 +106,7 @@ class Supervisor:
                 task.cancel()
             await asyncio.gather(rotation, stop, start, return_exceptions=True)
 
-    async def _until_ready(self, ports: Ports) -> None:
+    async def _until_ready(self, ports: Ports, started_at: float) -> None:
         readiness = Readiness(
             home=self._home,
             host=reachable_host(self._settings.host),
@@ -113,6 +114,7 @@ class Supervisor:
             control_port=ports.control_port,
             workers=self._settings.workers,
             watch=self._watch,
+            started_at=started_at,
         )
         waiting = asyncio.create_task(readiness.wait())
         deadline = time.monotonic() + self._settings.timeout_s
