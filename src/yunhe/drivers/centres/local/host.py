@@ -7,8 +7,7 @@ import platform
 import socket
 from pathlib import Path
 
-_UNLIMITED_BYTES = 1 << 60
-_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+from yunhe.drivers.centres.local import cgroups
 
 
 def node_name() -> str:
@@ -17,24 +16,26 @@ def node_name() -> str:
 
 
 def memory_bytes() -> int | None:
-    """The machine's memory, or the container's limit where it is smaller."""
-    sizes = []
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith("MemTotal:"):
-            sizes.append(int(line.split()[1]) * 1024)
-    for path in _CGROUP_LIMITS:
-        try:
-            text = Path(path).read_text(encoding="ascii").strip()
-        except OSError:
-            continue
-        if text.isdigit() and int(text) < _UNLIMITED_BYTES:
-            sizes.append(int(text))
-    return min(sizes, default=None)
+    """The machine's memory, or the control group's limit where it is smaller."""
+    sizes = [
+        int(line.split()[1]) * 1024
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        if line.startswith("MemTotal:")
+    ]
+    limit = cgroups.memory_limit_bytes()
+    return min(sizes if limit is None else [*sizes, limit], default=None)
 
 
 def usable_cpus() -> list[int]:
     """Processors that this process may run on."""
     return sorted(os.sched_getaffinity(0))
+
+
+def usable_cores() -> int:
+    """How many cores' worth of time this process may use: its affinity, or a smaller CPU quota."""
+    quota = cgroups.cpu_limit_cores()
+    cores = len(usable_cpus())
+    return cores if quota is None else min(cores, quota)
 
 
 def system_name() -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Final
+
+#: Rounds of killing; each ends what the one before has let slip.
+SWEEPS_MAX: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +58,31 @@ def send(process: ProcessIdentity, number: signal.Signals) -> None:
             os.kill(process.pid, number)
         except ProcessLookupError:
             return
+
+
+def marked(marker: str) -> list[int]:
+    """Live processes whose environment has the entry ``NAME=value``, as far as this user may look."""
+    wanted = marker.encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            entries = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if wanted in entries and start_ticks(int(path.parent.name)) is not None:
+            found.append(int(path.parent.name))
+    return found
+
+
+def kill_marked(marker: str) -> int:
+    """Kill all of them, and what they start meanwhile; returns how many. Bounded in rounds."""
+    killed = 0
+    for _ in range(SWEEPS_MAX):
+        left = marked(marker)
+        if not left:
+            break
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        killed += len(left)
+    return killed

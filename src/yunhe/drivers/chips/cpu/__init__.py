@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,8 @@ _FEATURES: Final = {
     "sve2": "sve2",
 }
 _NOISE: Final = re.compile(r"\((r|tm)\)|\bcpu\b|@.*$|\bprocessor\b|\b\d+-core\b", re.IGNORECASE)
+#: What a machine says that has not been given its id yet.
+_NO_MACHINE_ID: Final = "uninitialized"
 _MAKERS: Final = {
     "GenuineIntel": "intel",
     "AuthenticAMD": "amd",
@@ -54,23 +57,12 @@ class CpuChip:
     maker = "cpu"
 
     def probe_command(self) -> tuple[str, ...]:
-        """Two files of the kernel, printed one after the other."""
-        return ("cat", "/proc/cpuinfo", "/proc/meminfo")
+        """Files of the kernel, then what names the host: its machine id where it has one, else its host name."""
+        return ("cat", "/proc/cpuinfo", "/proc/meminfo", "/etc/machine-id", "/proc/sys/kernel/hostname")
 
     def parse(self, stdout: str, stderr: str, exit_code: int) -> list[Card]:
-        """One card for the host; none when the text names no processor."""
-        first: dict[str, str] = {}
-        cores = 0
-        memory: int | None = None
-        for line in stdout.splitlines():
-            name, _, value = line.partition(":")
-            name, value = name.strip(), value.strip(" \t")
-            if name == "processor" and value.isdigit():
-                cores += 1
-            elif name == "MemTotal" and value.split()[:1] and value.split()[0].isdigit():
-                memory = int(value.split()[0]) * 1024
-            elif name and name not in first:
-                first[name] = value
+        """One card for the host; none when the text names no processor. Without a machine id the exit code is 1."""
+        first, cores, memory, identity = _facts(stdout)
         if cores == 0:
             return []
         flags = (first.get("flags") or first.get("Features") or "").split()
@@ -79,7 +71,7 @@ class CpuChip:
         model_name = first.get("model name") or f"{maker} part {first.get('CPU part', 'unknown')}"
         return [
             Card(
-                uid="cpu-0",
+                uid=f"cpu-{sha256(f'yunhe {identity}'.encode()).hexdigest()[:12]}" if identity else "cpu-0",
                 chip=chip_id(maker, model_name, first),
                 maker=maker,
                 kind="cpu",
@@ -87,8 +79,8 @@ class CpuChip:
                 memory_bytes=memory,
                 cores=cores,
                 features=tuple(sorted(_FEATURES[flag] for flag in flags if flag in _FEATURES)),
-                health="healthy" if exit_code == 0 else "unknown",
-                health_reason="" if exit_code == 0 else f"reading it ended with {exit_code}: {stderr[:200]}",
+                health="healthy" if memory is not None else "unknown",
+                health_reason="" if memory is not None else f"its memory is not known: {stderr[:200]}",
             )
         ]
 
@@ -98,12 +90,34 @@ class CpuChip:
         try:
             return replace(card, speeds=msgspec.json.decode(cache.read_bytes(), type=dict[str, Measure]))
         except (OSError, msgspec.MsgspecError):
-            speeds = measure_speeds(card.features, card.cores or 1)
+            speeds, complete = measure_speeds(card.features, card.cores or 1)
+        if not complete:
+            return replace(card, speeds=speeds)
         cache_dir.mkdir(parents=True, exist_ok=True)
         waiting = cache.with_suffix(".new")
         waiting.write_bytes(msgspec.json.encode(speeds))
         waiting.rename(cache)
         return replace(card, speeds=speeds)
+
+
+def _facts(stdout: str) -> tuple[dict[str, str], int, int | None, str]:
+    """First value of each name, number of processors, bytes of memory, and what names the host."""
+    first: dict[str, str] = {}
+    cores = 0
+    memory: int | None = None
+    identity = ""
+    for line in stdout.splitlines():
+        name, colon, value = line.partition(":")
+        name, value = name.strip(), value.strip(" \t")
+        if not colon:
+            identity = identity or (name if name != _NO_MACHINE_ID else "")
+        elif name == "processor" and value.isdigit():
+            cores += 1
+        elif name == "MemTotal" and value.split()[:1] and value.split()[0].isdigit():
+            memory = int(value.split()[0]) * 1024
+        elif name and name not in first:
+            first[name] = value
+    return first, cores, memory, identity
 
 
 def chip_id(maker: str, model_name: str, facts: dict[str, str]) -> str:

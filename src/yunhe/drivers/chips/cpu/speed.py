@@ -23,8 +23,8 @@ _UNITS: Final = {
 }
 
 
-def measure_speeds(features: Sequence[str], cores: int) -> dict[str, Measure]:
-    """What could be measured; what could not is absent. Takes about three seconds.
+def measure_speeds(features: Sequence[str], cores: int) -> tuple[dict[str, Measure], bool]:
+    """What could be measured, and whether that is all that this CPU has. Takes about three seconds.
 
     ``memory_bandwidth``: reading and writing of a copy by all cores. ``matmul_f32``: numpy's BLAS. ``dot_bf16_avx512``
     and ``dot_int8_avx512``: peak rate of the processor's own dot-product instructions on registers, absent where it
@@ -43,4 +43,4 @@ def measure_speeds(features: Sequence[str], cores: int) -> dict[str, Measure]:
             found[kind] = Measure(float(json.loads(done.stdout)["value"]), _UNITS[kind], "measured")
         except (subprocess.SubprocessError, ValueError, KeyError):
             continue
-    return found
+    return found, len(found) == len(kinds)

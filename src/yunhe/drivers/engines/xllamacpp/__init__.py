@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -16,10 +16,13 @@ from typing import Final
 from yunhe.catalogue.model import ExternalServer, Model, Recipe, SettingValue
 from yunhe.catalogue.ports import ENGINE_KEY, LaunchPlan, SettingsSpace, UsageProbe, Verdict
 from yunhe.core.errors import InvalidRequest
+from yunhe.core.units import MIB, bytes_text
 from yunhe.drivers.engines.settings import Choice, Rule, Whole, checked
 from yunhe.pool.model import Card
 
 SLOTS_DEFAULT: Final = 4
+#: Prompts of conversations that lost their slot. The engine's own default of 8 GiB would crowd out other replicas.
+PROMPT_CACHE_MIB_DEFAULT: Final = 256
 KV_BYTES_OF: Final = {"f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32}
 RULES: Final[dict[str, Rule]] = {
     "slots": Whole(1, 256),
@@ -29,6 +32,7 @@ RULES: Final[dict[str, Rule]] = {
     "ubatch": Whole(32, 65_536),
     "flash_attention": Choice(("auto", "on", "off")),
     "kv_type": Choice(("f16", "bf16", "q8_0")),
+    "prompt_cache_mib": Whole(0, 1_048_576),
 }
 PROBE: Final = UsageProbe(
     request_fields={"timings_per_token": True},
@@ -38,7 +42,7 @@ PROBE: Final = UsageProbe(
     completion_field="predicted_n",
 )
 #: Weights are mapped, the engine's own buffers are small beside them; measured about 300 MB with SmolLM2.
-_ENGINE_RESERVE_BYTES: Final = 512 * 1024**2
+_ENGINE_RESERVE_BYTES: Final = 512 * MIB
 
 
 class XllamacppEngine:
@@ -59,9 +63,15 @@ class XllamacppEngine:
             return Verdict(False, f"this build runs on CPUs, the card is a {card.kind}")
         if card.features and not {"avx2", "asimd"} & set(card.features):
             return Verdict(False, "this build needs AVX2 (or ARM's Advanced SIMD)")
-        needed = _memory_bytes(model, 1, min(model.context_length, 2048), "f16")
+        least: dict[str, SettingValue] = {
+            "slots": 1,
+            "context_length": min(model.context_length, 2048),
+            "kv_type": "f16",
+            "prompt_cache_mib": 0,
+        }
+        needed = _memory_bytes(model, least)
         if card.memory_bytes is not None and needed > card.memory_bytes:
-            return Verdict(False, f"it needs {needed} bytes, the card has {card.memory_bytes}")
+            return Verdict(False, f"it needs {bytes_text(needed)}, the card has {bytes_text(card.memory_bytes)}")
         return Verdict(True)
 
     def settings(self, model: Model, card: Card | None) -> SettingsSpace:
@@ -76,6 +86,7 @@ class XllamacppEngine:
                 "batch": (2048, 512),
                 "flash_attention": ("auto", "on", "off"),
                 "kv_type": ("f16", "q8_0"),
+                "prompt_cache_mib": (PROMPT_CACHE_MIB_DEFAULT, 0, 1024),
             }
         )
 
@@ -92,21 +103,15 @@ class XllamacppEngine:
         if weights is None or external is not None:
             raise InvalidRequest("xllamacpp starts from a file of weights.", fields=["external: not for this engine"])
         card = cards[0] if cards else None
-        cores = (card.cores if card else None) or 1
-        context = int(settings.get("context_length", model.context_length))
-        kv_type = str(settings.get("kv_type", "f16"))
-        slots = int(settings.get("slots", _slots_that_fit(model, card, context, kv_type)))
-        config: dict[str, SettingValue] = {
-            **settings,
-            "weights": str(weights),
-            "alias": model.name,
-            "api_key": ENGINE_KEY,
-            "slots": slots,
-            "context_length": context,
-            "threads": int(settings.get("threads", cores)),
-            "embeddings": "embeddings" in model.capabilities,
-            "port_file": "port",
-        }
+        config = _configuration(model, card, settings)
+        need = _memory_bytes(model, config)
+        if card is not None and card.memory_bytes is not None and need > card.memory_bytes:
+            raise InvalidRequest(
+                f"With these settings it needs {bytes_text(need)}, the card has {bytes_text(card.memory_bytes)}.",
+                next_step="Lower settings.slots or settings.context_length.",
+                fields=["settings.slots: times context_length is too much"],
+            )
+        config |= {"weights": str(weights), "alias": model.name, "api_key": ENGINE_KEY, "port_file": "port"}
         return LaunchPlan(
             argv=(sys.executable, "-m", "yunhe.drivers.engines.xllamacpp.host", "--config", "engine.json"),
             env={},
@@ -116,10 +121,10 @@ class XllamacppEngine:
             health_path="/health",
             metrics_path="/metrics",
             upstream_model=model.name,
-            slots=slots,
+            slots=int(config["slots"]),
             usage_probe=PROBE,
-            memory_bytes=None,
-            cpu_cores=cores,
+            memory_bytes=_limit_bytes(model, card, need),
+            cpu_cores=_cores(card),
             api_key=ENGINE_KEY,
             prompt_counter="llamacpp:prompt_tokens_total",
             cached_counter="llamacpp:prompt_tokens_cached_total",
@@ -127,19 +132,56 @@ class XllamacppEngine:
         )
 
 
-def _memory_bytes(model: Model, slots: int, context: int, kv_type: str) -> int:
-    """Weights, KV cache over all slots, and the engine's own buffers."""
+def _cores(card: Card | None) -> int:
+    return (card.cores if card else None) or 1
+
+
+def _configuration(model: Model, card: Card | None, settings: dict[str, SettingValue]) -> dict[str, SettingValue]:
+    """The settings, completed by defaults. Raises InvalidRequest where they do not go together."""
+    config: dict[str, SettingValue] = {
+        "context_length": model.context_length,
+        "threads": _cores(card),
+        "batch": 2048,
+        "ubatch": 512,
+        "flash_attention": "auto",
+        "kv_type": "f16",
+        "prompt_cache_mib": PROMPT_CACHE_MIB_DEFAULT,
+        "embeddings": "embeddings" in model.capabilities,
+        **settings,
+    }
+    problems = []
+    if int(config["context_length"]) > model.context_length:
+        problems.append(f"settings.context_length: {model.name} has at most {model.context_length}")
+    if int(config["ubatch"]) > int(config["batch"]):
+        problems.append("settings.ubatch: must not be larger than batch")
+    if config["kv_type"] == "q8_0" and config["flash_attention"] == "off":
+        problems.append("settings.kv_type: q8_0 needs flash_attention")
+    if problems:
+        raise InvalidRequest("The settings do not go together.", fields=problems)
+    config.setdefault("slots", _slots_that_fit(model, card, config))
+    return config
+
+
+def _memory_bytes(model: Model, config: Mapping[str, SettingValue]) -> int:
+    """Weights, KV cache over all slots, prompt cache, and the engine's own buffers."""
     shape = model.shape
     kv_width = shape.get("layers", 0) * shape.get("kv_heads", 0) * shape.get("head_size", 0)
-    kv = 2 * kv_width * KV_BYTES_OF[kv_type] * slots * context
-    return (model.weights.size_bytes or 0) + int(kv) + _ENGINE_RESERVE_BYTES
+    kv = 2 * kv_width * KV_BYTES_OF[str(config["kv_type"])] * int(config["slots"]) * int(config["context_length"])
+    cache = int(config["prompt_cache_mib"]) * MIB
+    return (model.weights.size_bytes or 0) + int(kv) + cache + _ENGINE_RESERVE_BYTES
 
 
-def _slots_that_fit(model: Model, card: Card | None, context: int, kv_type: str) -> int:
+def _limit_bytes(model: Model, card: Card | None, need: int) -> int | None:
+    """Twice the estimate stops a leak, and no replica that only needs more than was thought; None without a shape."""
+    if not model.shape.get("layers"):
+        return None
+    return min(2 * need, (card.memory_bytes if card else None) or 2 * need)
+
+
+def _slots_that_fit(model: Model, card: Card | None, config: Mapping[str, SettingValue]) -> int:
     """The default number of slots, fewer where the card's memory would be more than half full."""
-    if card is None or card.memory_bytes is None:
-        return SLOTS_DEFAULT
     slots = SLOTS_DEFAULT
-    while slots > 1 and _memory_bytes(model, slots, context, kv_type) > card.memory_bytes // 2:
-        slots //= 2
+    if card is not None and card.memory_bytes is not None:
+        while slots > 1 and _memory_bytes(model, {**config, "slots": slots}) > card.memory_bytes // 2:
+            slots //= 2
     return slots

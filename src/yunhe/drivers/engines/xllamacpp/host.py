@@ -32,7 +32,8 @@ def main() -> int:
     try:
         server = xllamacpp.Server(_parameters(xllamacpp, config))
     except (RuntimeError, ValueError) as error:
-        print(f"cannot load {config['weights']}: {error}", file=sys.stderr, flush=True)
+        # The cause is in the lines that the engine wrote before.
+        print(f"{Path(config['weights']).name} does not load: {error}", file=sys.stderr, flush=True)
         return 3
     port = urlsplit(server.listening_address).port
     target = Path(config["port_file"])
@@ -57,17 +58,16 @@ def _parameters(xllamacpp: Any, config: dict[str, Any]) -> Any:
     parameters.cpuparams.n_threads = config["threads"]
     parameters.cpuparams_batch.n_threads = config["threads"]
     parameters.embedding = config["embeddings"]
-    if "batch" in config:
-        parameters.n_batch = config["batch"]
-    if "ubatch" in config:
-        parameters.n_ubatch = config["ubatch"]
-    if "flash_attention" in config:
-        kind = type(parameters.flash_attn_type)
-        parameters.flash_attn_type = kind(_FLASH_ATTENTION[config["flash_attention"]])
-    if "kv_type" in config:
-        kind = getattr(xllamacpp.ggml_type, f"GGML_TYPE_{config['kv_type'].upper()}")
-        parameters.cache_type_k = kind
-        parameters.cache_type_v = kind
+    parameters.n_batch = config["batch"]
+    parameters.n_ubatch = config["ubatch"]
+    parameters.cache_ram_mib = config["prompt_cache_mib"]
+    parameters.flash_attn_type = type(parameters.flash_attn_type)(_FLASH_ATTENTION[config["flash_attention"]])
+    kv_type = getattr(xllamacpp.ggml_type, f"GGML_TYPE_{config['kv_type'].upper()}")
+    parameters.cache_type_k = kv_type
+    parameters.cache_type_v = kv_type
+    # It would make the context smaller than what callers are told.
+    parameters.fit_params = False
+    parameters.ui = False
     return parameters
 
 
