@@ -5,9 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PIP_LOCKED := $(PIP) install --quiet --progress-bar off --no-deps --require-hashes
-CONSOLE_SOURCES := $(shell find console -path '*/node_modules' -prune -o -type f -print 2>/dev/null)
+CONSOLE_SOURCES := $(shell find console \( -name node_modules -o -name dist \) -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help install up down test check bench lock clean
+.PHONY: help install up down test check bench console lock clean
 
 help:
 	@echo "make install   install Yunhe into $(VENV)"
@@ -15,6 +15,7 @@ help:
 	@echo "make down      stop what 'make up' or 'yunhe up --detach' started"
 	@echo "make check     lint, types, import contracts"
 	@echo "make test      install what tests need and run all of them"
+	@echo "make console   build the console only"
 	@echo "make bench     measure the gateway beside nginx and LiteLLM"
 
 install: $(VENV)/.yunhe
@@ -39,6 +40,9 @@ test: $(VENV)/.dev
 bench: $(VENV)/.yunhe
 	@sh tools/system_packages.sh bench
 	$(BIN)/python -m bench $(ARGS)
+
+console: $(VENV)/.packages
+	@$(BIN)/python hatch_build.py
 
 lock:
 	@sh tools/lock.sh
