@@ -92,6 +92,39 @@ def test_foreground_tells_how_to_use_it_and_ctrl_c_stops_all(shell: Any) -> None
     assert "Authorization: Bearer yh_" in told + rest
     assert shell.processes() == {}
 
+    # What Ctrl-C stopped is no failure: it starts again as it was.
+    again = shell.json(*UP)
+    assert again["admin_password"] is None
+    assert shell.run("chat", "smollm2-135m-instruct", "hello", "--max-tokens", "4").returncode == 0
+    assert len(shell.json("replica", "list", "--all")) == 1
+    assert {event["severity"] for event in shell.json("event", "list") if event["subject_kind"] == "replica"} <= {
+        "info",
+        "warning",
+    }
+    join_another_centre(shell, again["console_url"])
+
+
+def join_another_centre(shell: Any, url: str) -> None:
+    """`yunhe join` brings cards in for as long as it runs; its agent lives beside the instance's own."""
+    token = shell.json("centre", "create", "hangzhou")["join_token"]
+    yunhe = Path(sys.executable).parent / "yunhe"
+    command = [str(yunhe), "join", url, "--home", str(shell.work / "hangzhou")]
+    agent = subprocess.Popen(command, env={**shell.env(), "YUNHE_JOIN_TOKEN": token}, stderr=subprocess.DEVNULL)
+    try:
+        while (state := states(shell)["hangzhou"]) != "online":
+            assert agent.poll() is None, f"the agent ended; the centre is {state}"
+        agent.send_signal(signal.SIGINT)
+        assert agent.wait(60) == 0
+    finally:
+        agent.kill()
+        agent.wait()
+    assert states(shell)["local"] == "online"
+    assert not [path for path in (shell.work / "hangzhou").rglob("*") if path.is_file() and token in path.read_text()]
+
+
+def states(shell: Any) -> dict[str, str]:
+    return {centre["name"]: centre["state"] for centre in shell.json("centre", "list")}
+
 
 def test_second_up_says_what_runs_and_where(instance: Any) -> None:
     done = instance.run("up", "--detach", "--json")
