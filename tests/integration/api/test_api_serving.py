@@ -69,7 +69,9 @@ async def test_a_deployment_lives(call: Call) -> None:
 async def test_the_key_of_an_external_server_is_never_shown(call: Call) -> None:
     await call["admin"].post("/models/external", json={"name": "far", "context_length": 4096})
     external = {"base_url": "http://10.0.0.9:8000", "api_key": "sk-very-secret", "tokens_per_s": 100.0}
-    made = await call["olga"].post("/deployments", json={"model": "far", "external": external})
+    refused = await call["olga"].post("/deployments", json={"model": "far", "external": external})
+    assert refused.status_code == 403
+    made = await call["admin"].post("/deployments", json={"model": "far", "external": external, "project": "default"})
     assert made.status_code == 201
     assert made.json()["external"] == {
         "base_url": "http://10.0.0.9:8000", "upstream_model": "far", "slots": 8, "tokens_per_s": 100.0,

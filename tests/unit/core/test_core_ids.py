@@ -20,6 +20,12 @@ def test_ids_sort_by_their_time(unix_ms: int, first: bytes, second: bytes) -> No
     assert uuid7_hex(unix_ms, first) < uuid7_hex(unix_ms + 1, second)
 
 
+@given(st.integers(0, 2**48 - 1), st.integers(0, 4094), st.binary(min_size=10, max_size=10))
+def test_ids_of_one_millisecond_sort_by_its_parts(unix_ms: int, fraction: int, random_bytes: bytes) -> None:
+    assert uuid7_hex(unix_ms, b"\xff" * 10, fraction) < uuid7_hex(unix_ms, random_bytes, fraction + 1)
+    assert uuid.UUID(hex=uuid7_hex(unix_ms, random_bytes, fraction)).version == 7
+
+
 def test_ids_made_in_a_row_differ() -> None:
     assert len({new_id("req") for _ in range(1000)}) == 1000
 

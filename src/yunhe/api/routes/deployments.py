@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from yunhe.accounts import permissions
 from yunhe.api.credentials import Caller
 from yunhe.api.errors import documented
 from yunhe.api.paging import Wanted, page_of
@@ -27,8 +28,13 @@ async def list_all(caller: Caller, svc: Svc, page: Wanted, project: ProjectQuery
     "/deployments", status_code=201, operation_id="deployment_create", responses=documented(404, 409, 413, 415)
 )
 async def create(body: NewDeployment, caller: Caller, svc: Svc) -> Deployment:
-    """Keep a model service running (owner)."""
+    """Keep a model service running (owner; an ``external`` server also needs a centre operator).
+
+    Whoever attaches a server to a public model is sent other projects' prompts, so owning a project is not enough.
+    """
     project = await svc.access.owned_project(caller, body.project)
+    if body.external is not None:
+        permissions.require_operator(caller)
     return Deployment.of_view(await svc.deployments.create(project.id, body.ask()))
 
 
