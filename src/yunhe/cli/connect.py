@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import click
+
 from yunhe.cli.errors import NoInstance
 from yunhe.cli.invocation import current
 
@@ -74,18 +76,24 @@ def connection() -> Connection:
 
 def client() -> Client:
     """A client for /api/v1. Raises NoInstance."""
-    from yunhe.sdk import Client
-
     found = connection()
-    return Client(found.url, found.manage_key or found.api_key)
+    return client_of(found.url, found.manage_key or found.api_key)
 
 
 def chat_client() -> Client:
     """A client for /v1, with the key that may call models. Raises NoInstance."""
+    found = connection()
+    return client_of(found.url, found.api_key or found.manage_key)
+
+
+def client_of(url: str, key: str | None) -> Client:
+    """A client for that address. Raises click.UsageError when it is none."""
     from yunhe.sdk import Client
 
-    found = connection()
-    return Client(found.url, found.api_key or found.manage_key)
+    try:
+        return Client(url, key)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _stores(resolved: Resolved) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yunhe.cli.connect import connection, profile_path
+from yunhe.cli.connect import client_of, connection, profile_path
 from yunhe.cli.errors import BadFile
 from yunhe.cli.invocation import current, remote_command
 from yunhe.cli.output import emit_json, note
@@ -51,25 +51,21 @@ def command(address: str | None, user: str | None, password_stdin: bool, key_std
 
 
 def _make_key(url: str, user: str | None, password_stdin: bool) -> str:
-    from yunhe.sdk import Client
-
     if user is None:
         if not sys.stdin.isatty():
             raise click.UsageError("no terminal to ask for the user; use --user")
         user = str(click.prompt("User", err=True))
     password = read_password(password_stdin, confirm=False)
-    with Client(url) as nobody:
+    with client_of(url, None) as nobody:
         session = nobody.sessions.create(user, password)
-    with Client(url, session.token) as signed_in:
+    with client_of(url, session.token) as signed_in:
         key = signed_in.keys.create(f"yunhe login on {platform.node()}"[:100], scopes=["inference", "read", "manage"])
         signed_in.sessions.end()
     return key.secret
 
 
 def _check(url: str, key: str) -> tuple[Me, str]:
-    from yunhe.sdk import Client
-
-    with Client(url, key) as api:
+    with client_of(url, key) as api:
         return api.sessions.me(), api.root
 
 

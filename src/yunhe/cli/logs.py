@@ -71,10 +71,10 @@ def _files(name: str, follow: bool, lines: int) -> None:
     while follow:
         time.sleep(POLL_S)
         for path in paths:
-            offsets[path] = _follow(path, offsets[path], several=len(paths) > 1)
+            offsets[path] = follow_file(path, offsets[path], several=len(paths) > 1)
 
 
-def _follow(path: Path, offset: int, *, several: bool) -> int:
+def follow_file(path: Path, offset: int, *, several: bool) -> int:
     """Print whole lines after ``offset``; the next offset."""
     try:
         # Shorter than before: it was rotated, so what is there is new.

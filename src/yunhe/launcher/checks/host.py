@@ -127,6 +127,6 @@ def check_isolation() -> Iterator[Finding]:
             "isolation",
             "warn",
             found,
-            "Replicas run as process groups with address-space limits, which is enough for one's own models. "
+            "Replicas run as process groups whose memory is watched, which is enough for one's own models. "
             "For strangers' jobs install bubblewrap or give this user a delegated cgroup.",
         )
