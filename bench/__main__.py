@@ -178,7 +178,7 @@ def main() -> int:
     arguments = options()
     # Being ended by `timeout` or make must end the gateways too.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    console = Console(stderr=False, width=None if sys.stdout.isatty() else 160)
+    console = Console(stderr=False, width=None if sys.stdout.isatty() else 200)
     bench = Bench(arguments, console)
     bench.run()
     checked = report.bars(bench.samples)

@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BUF = 1 << 16, HEAD_MAX = 16384, CONNS_MAX = 4096, SAMPLES_MAX = 1 << 22, REQUESTS_MAX = 256, TAIL = 14 };
+enum { BUF = 1 << 16, HEAD_MAX = 16384, CONNS_MAX = 4096, SAMPLES_MAX = 1 << 22, REQUESTS_MAX = 256, TAIL = 14, DRAIN_S = 10 };
 enum { HEAD, BODY, CHUNK_SIZE, CHUNK_DATA, CHUNK_END, TRAILER };
 
 typedef struct {
@@ -362,6 +362,7 @@ int main(int argc, char **argv) {
     measuring = 0;
     double took = now_s() - opened;
     stopping = 1;
-    if (rate > 0) pump(now_s() + 10, timer);
-    report(took, rate > 0 ? busy_in_window() + (int)n_backlog : 0);
+    if (rate <= 0) window_end = 1e300;
+    pump(now_s() + DRAIN_S, timer);     /* let what runs end, so that nothing is cut off */
+    report(took, busy_in_window() + (int)n_backlog);
 }
