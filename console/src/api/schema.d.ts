@@ -415,7 +415,9 @@ export interface paths {
         put?: never;
         /**
          * Create
-         * @description Keep a model service running (owner).
+         * @description Keep a model service running (owner; an ``external`` server also needs a centre operator).
+         *
+         *     Whoever attaches a server to a public model is sent other projects' prompts, so owning a project is not enough.
          */
         post: operations["deployment_create"];
         delete?: never;
