@@ -93,7 +93,10 @@ function Conversation({ model }: { model: string }) {
   const [text, setText] = useState("");
   const { shown, error, running, send, clear } = useConversation(model);
   const end = useRef<HTMLDivElement>(null);
-  useEffect(() => end.current?.scrollIntoView({ block: "nearest" }), [shown]);
+  useEffect(() => {
+    // Not returned: browsers differ in what scrolling returns, and a returned value is taken for a clean-up.
+    end.current?.scrollIntoView({ block: "nearest" });
+  }, [shown]);
   const submit = () => {
     const message = text.trim();
     if (!message || running) return;
