@@ -12,7 +12,9 @@ import mmap
 import os
 import struct
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from yunhe.gateway.refusal import Refusal, rate_limited
 from yunhe.ledger import gcra
@@ -22,6 +24,8 @@ _PROBES: Final = 8
 _SLOT: Final = struct.Struct("<Qdd")
 _LOCK_TRIES: Final = 2000
 _LOCK_NOW: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
+_UNLOCK: Final = fcntl.LOCK_UN
+_flock: Final = fcntl.flock
 _pack: Final = _SLOT.pack_into
 _unpack: Final = _SLOT.unpack_from
 FILE_NAME: Final = "limits"
@@ -30,7 +34,7 @@ FILE_NAME: Final = "limits"
 class Owner:
     """A key or a project with its limits; ``None`` is no limit."""
 
-    __slots__ = ("correction", "hash", "home", "limited", "rpm", "tpm", "whose")
+    __slots__ = ("closed", "correction", "hash", "home", "limited", "rpm", "tpm", "whose")
 
     def __init__(self, whose: str, identity: str, rpm: int | None, tpm: int | None) -> None:
         #: ``key`` or ``project``, for messages.
@@ -38,6 +42,8 @@ class Owner:
         self.rpm = rpm
         self.tpm = tpm
         self.limited = rpm is not None or tpm is not None
+        #: The kind of which nothing at all is allowed, empty when there is none.
+        self.closed = "requests" if rpm is not None and rpm < 1 else "tokens" if tpm is not None and tpm < 1 else ""
         #: Tokens that settled requests took more than they were admitted with, not yet written.
         self.correction = 0
         digest = hashlib.blake2b(f"{whose}:{identity}".encode(), digest_size=8).digest()
@@ -45,7 +51,7 @@ class Owner:
         self.home = self.hash % _SLOTS
 
 
-class Room(NamedTuple):
+class Room(Struct, frozen=True, gc=False):
     """What is left after a request, of the tightest limit of each kind; limits None where there is none."""
 
     rpm: int | None
@@ -56,14 +62,10 @@ class Room(NamedTuple):
     tokens_reset_s: float
 
 
-class _State(NamedTuple):
-    at: int
-    requests_s: float
-    tokens_s: float
-    room: Room
-
-
 UNLIMITED: Final = Room(None, 0, 0.0, None, 0, 0.0)
+_NO_STATE: Final = (0, 0.0, 0.0)
+#: A state further ahead than this does not fit.
+_FULL_S: Final = gcra.WINDOW_S + gcra.SLACK_S
 
 
 class LimitTable:
@@ -90,45 +92,43 @@ class LimitTable:
         """Count one request of ``tokens`` against both owners, or neither. Raises Refusal 429."""
         if not (key.limited or project.limited):
             return UNLIMITED
+        if key.closed or project.closed:
+            raise _nothing_allowed(key if key.closed else project)
         locked = self._lock()
         try:
-            key_state = self._decide(key, now_s, tokens) if key.limited else None
-            project_state = self._decide(project, now_s, tokens) if project.limited else None
-            if key_state is not None:
-                self._write(key, key_state)
-            if project_state is not None:
-                self._write(project, project_state)
+            key_state = self._advance(key, now_s, tokens) if key.limited else _NO_STATE
+            project_state = self._advance(project, now_s, tokens) if project.limited else _NO_STATE
+            if key.limited:
+                key.correction = 0
+                _pack(self._map, key_state[0], key.hash, key_state[1], key_state[2])
+            if project.limited:
+                project.correction = 0
+                _pack(self._map, project_state[0], project.hash, project_state[1], project_state[2])
         finally:
             if locked:
-                fcntl.flock(self._fd, fcntl.LOCK_UN)
-        if key_state is None:
-            assert project_state is not None
-            return project_state.room
-        return key_state.room if project_state is None else _tighter(key_state.room, project_state.room)
+                _flock(self._fd, _UNLOCK)
+        if not project.limited:
+            return _room(key, key_state, now_s)
+        room = _room(project, project_state, now_s)
+        return _tighter(_room(key, key_state, now_s), room) if key.limited else room
 
-    def _decide(self, owner: Owner, now_s: float, tokens: int) -> _State:
-        """New states of one owner, not written yet. Raises Refusal 429."""
+    def _advance(self, owner: Owner, now_s: float, tokens: int) -> tuple[int, float, float]:
+        """``(offset, new states)`` of one owner, not written yet. Raises Refusal 429."""
         at, requests_s, tokens_s = self._find(owner)
-        requests_left = tokens_left = 0
-        requests_reset_s = tokens_reset_s = 0.0
         rpm, tpm = owner.rpm, owner.tpm
         if rpm is not None:
-            allowed, requests_s, requests_left, requests_reset_s, retry_s = gcra.decide(requests_s, now_s, rpm, 1)
-            if not allowed:
-                raise _refused(owner, "requests", rpm, requests_left, requests_reset_s, retry_s)
+            after_s = gcra.advance(requests_s, now_s, rpm, 1)
+            if after_s > now_s + _FULL_S:
+                raise _refused(owner, "requests", rpm, requests_s, after_s, now_s)
+            requests_s = after_s
         if tpm is not None:
             if owner.correction:
                 tokens_s = gcra.corrected(tokens_s, now_s, tpm, owner.correction)
-            allowed, tokens_s, tokens_left, tokens_reset_s, retry_s = gcra.decide(tokens_s, now_s, tpm, tokens)
-            if not allowed:
-                raise _refused(owner, "tokens", tpm, tokens_left, tokens_reset_s, retry_s)
-        return _State(
-            at, requests_s, tokens_s, Room(rpm, requests_left, requests_reset_s, tpm, tokens_left, tokens_reset_s)
-        )
-
-    def _write(self, owner: Owner, state: _State) -> None:
-        owner.correction = 0
-        _pack(self._map, state[0], owner.hash, state[1], state[2])
+            after_s = gcra.advance(tokens_s, now_s, tpm, tokens)
+            if after_s > now_s + _FULL_S:
+                raise _refused(owner, "tokens", tpm, tokens_s, after_s, now_s)
+            tokens_s = after_s
+        return at, requests_s, tokens_s
 
     def correct(self, key: Owner, project: Owner, difference: int) -> None:
         """A settled request took ``difference`` tokens more than it was admitted with (less: negative)."""
@@ -153,13 +153,13 @@ class LimitTable:
             self._to_correct.clear()
         finally:
             if locked:
-                fcntl.flock(self._fd, fcntl.LOCK_UN)
+                _flock(self._fd, _UNLOCK)
 
     def _lock(self) -> bool:
         """Held for microseconds by others; a holder that was stopped must not stop this worker."""
         for attempt in range(_LOCK_TRIES):
             try:
-                fcntl.flock(self._fd, _LOCK_NOW)
+                _flock(self._fd, _LOCK_NOW)
             except BlockingIOError:
                 if attempt > 10:
                     os.sched_yield()
@@ -187,19 +187,48 @@ class LimitTable:
         return best, 0.0, 0.0
 
 
+def _room(owner: Owner, state: tuple[int, float, float], now_s: float) -> Room:
+    """What one owner has left."""
+    _, requests_s, tokens_s = state
+    rpm, tpm = owner.rpm, owner.tpm
+    return Room(
+        rpm,
+        0 if rpm is None else gcra.remaining(requests_s, now_s, rpm),
+        max(0.0, requests_s - now_s),
+        tpm,
+        0 if tpm is None else gcra.remaining(tokens_s, now_s, tpm),
+        max(0.0, tokens_s - now_s),
+    )
+
+
 def _tighter(one: Room, other: Room) -> Room:
     """Of each kind the limit with less left."""
-    rpm, requests_left, requests_reset_s, tpm, tokens_left, tokens_reset_s = one
-    if other[0] is not None and (rpm is None or other[1] < requests_left):
-        rpm, requests_left, requests_reset_s = other[:3]
-    if other[3] is not None and (tpm is None or other[4] < tokens_left):
-        tpm, tokens_left, tokens_reset_s = other[3:]
-    return Room(rpm, requests_left, requests_reset_s, tpm, tokens_left, tokens_reset_s)
+    requests, tokens = one, one
+    if other.rpm is not None and (one.rpm is None or other.requests_left < one.requests_left):
+        requests = other
+    if other.tpm is not None and (one.tpm is None or other.tokens_left < one.tokens_left):
+        tokens = other
+    if requests is tokens:
+        return requests
+    return Room(
+        requests.rpm,
+        requests.requests_left,
+        requests.requests_reset_s,
+        tokens.tpm,
+        tokens.tokens_left,
+        tokens.tokens_reset_s,
+    )
 
 
-def _refused(owner: Owner, kind: str, limit: int, left: int, reset_s: float, retry_after_s: float) -> Refusal:
+def _nothing_allowed(owner: Owner) -> Refusal:
+    room = Room(0, 0, 0.0, None, 0, 0.0) if owner.closed == "requests" else Room(None, 0, 0.0, 0, 0, 0.0)
+    return rate_limited(owner.closed, 0, owner.whose, gcra.WINDOW_S, header_lines(room))
+
+
+def _refused(owner: Owner, kind: str, limit: int, state_s: float, after_s: float, now_s: float) -> Refusal:
+    left, reset_s = gcra.remaining(state_s, now_s, limit), max(0.0, state_s - now_s)
     room = Room(limit, left, reset_s, None, 0, 0.0) if kind == "requests" else Room(None, 0, 0.0, limit, left, reset_s)
-    return rate_limited(kind, limit, owner.whose, retry_after_s, header_lines(room))
+    return rate_limited(kind, limit, owner.whose, gcra.excess_s(after_s, now_s), header_lines(room))
 
 
 def duration_text(seconds: float) -> str:
@@ -214,16 +243,15 @@ def duration_text(seconds: float) -> str:
 
 def header_lines(room: Room) -> bytes:
     """``x-ratelimit-*`` lines, each ended by CRLF; empty without limits."""
-    rpm, requests_left, requests_reset_s, tpm, tokens_left, tokens_reset_s = room
     text = ""
-    if rpm is not None:
+    if room.rpm is not None:
         text = (
-            f"x-ratelimit-limit-requests: {rpm}\r\nx-ratelimit-remaining-requests: {requests_left}\r\n"
-            f"x-ratelimit-reset-requests: {duration_text(requests_reset_s)}\r\n"
+            f"x-ratelimit-limit-requests: {room.rpm}\r\nx-ratelimit-remaining-requests: {room.requests_left}\r\n"
+            f"x-ratelimit-reset-requests: {duration_text(room.requests_reset_s)}\r\n"
         )
-    if tpm is not None:
+    if room.tpm is not None:
         text += (
-            f"x-ratelimit-limit-tokens: {tpm}\r\nx-ratelimit-remaining-tokens: {tokens_left}\r\n"
-            f"x-ratelimit-reset-tokens: {duration_text(tokens_reset_s)}\r\n"
+            f"x-ratelimit-limit-tokens: {room.tpm}\r\nx-ratelimit-remaining-tokens: {room.tokens_left}\r\n"
+            f"x-ratelimit-reset-tokens: {duration_text(room.tokens_reset_s)}\r\n"
         )
     return text.encode()

@@ -6,34 +6,40 @@ from hypothesis import strategies as st
 from yunhe.ledger import gcra
 
 
+def fits(state: float, now: float, limit: int, weight: int) -> bool:
+    return gcra.excess_s(gcra.advance(state, now, limit, weight), now) <= 0
+
+
 def test_a_fresh_bucket_gives_one_minutes_allowance_at_once_and_no_more() -> None:
     state, allowed = 0.0, 0
     for _ in range(100):
-        decision = gcra.decide(state, 1000.0, 60, 1)
-        if decision.allowed:
+        if fits(state, 1000.0, 60, 1):
             allowed += 1
-            state = decision.arrival_s
+            state = gcra.advance(state, 1000.0, 60, 1)
     assert allowed == 60
+    assert gcra.remaining(state, 1000.0, 60) == 0
+    assert gcra.remaining(state, 1030.0, 60) == 30
+    assert gcra.remaining(state, 2000.0, 60) == 60
 
 
 def test_what_is_refused_fits_after_the_time_that_was_told() -> None:
-    state = gcra.decide(0.0, 0.0, 60, 60).arrival_s
-    refused = gcra.decide(state, 0.5, 60, 3)
-    assert not refused.allowed
-    assert gcra.decide(state, 0.5 + refused.retry_after_s, 60, 3).allowed
-    assert not gcra.decide(state, 0.5 + refused.retry_after_s - 0.01, 60, 3).allowed
+    state = gcra.advance(0.0, 0.0, 60, 60)
+    wait_s = gcra.excess_s(gcra.advance(state, 0.5, 60, 3), 0.5)
+    assert wait_s > 0
+    assert fits(state, 0.5 + wait_s + 1e-9, 60, 3)
+    assert not fits(state, 0.5 + wait_s - 0.01, 60, 3)
 
 
 def test_a_request_larger_than_the_limit_waits_for_a_full_bucket() -> None:
-    assert gcra.decide(0.0, 10.0, 100, 5000).allowed
-    assert not gcra.decide(11.0, 10.0, 100, 5000).allowed
+    assert fits(0.0, 10.0, 100, 5000)
+    assert not fits(11.0, 10.0, 100, 5000)
 
 
 def test_a_correction_gives_back_what_was_not_used() -> None:
-    state = gcra.decide(0.0, 0.0, 1000, 800).arrival_s
-    assert gcra.decide(state, 0.0, 1000, 500).allowed is False
+    state = gcra.advance(0.0, 0.0, 1000, 800)
+    assert not fits(state, 0.0, 1000, 500)
     state = gcra.corrected(state, 0.0, 1000, -700)
-    assert gcra.decide(state, 0.0, 1000, 500).remaining == 400
+    assert gcra.remaining(state, 0.0, 1000) == 900
 
 
 @given(st.integers(1, 500), st.lists(st.tuples(st.floats(0, 3), st.integers(1, 20)), max_size=150))
@@ -42,14 +48,12 @@ def test_never_more_than_two_allowances_pass_in_any_minute(limit: int, steps: li
     passed: list[tuple[float, int]] = []
     for gap, weight in steps:
         now += gap
-        decision = gcra.decide(state, now, limit, weight)
-        if decision.allowed:
-            state = decision.arrival_s
+        if fits(state, now, limit, weight):
+            state = gcra.advance(state, now, limit, weight)
             passed.append((now, min(weight, limit)))
     for start, _ in passed:
         assert sum(w for at, w in passed if start <= at < start + gcra.WINDOW_S) <= 2 * limit
 
 
 def test_a_clock_that_was_reset_does_not_lock_a_caller_out() -> None:
-    decision = gcra.decide(1e9, 10.0, 60, 1)
-    assert decision.retry_after_s <= 2.0
+    assert gcra.excess_s(gcra.advance(1e9, 10.0, 60, 1), 10.0) <= 2.0
