@@ -14,9 +14,9 @@ function stored(): Stored | null {
 }
 
 /** A short-lived inference key of this tab for the project; kept in this tab's session storage only. */
-export async function playgroundKey(project: string): Promise<string> {
+export async function playgroundKey(project: string): Promise<{ secret: string; fresh: boolean }> {
   const known = stored();
-  if (known?.project === project) return known.secret;
+  if (known?.project === project) return { secret: known.secret, fresh: false };
   await forgetPlaygroundKey();
   const made = await post<Schemas["KeyWithSecret"]>("/keys", {
     name: "playground",
@@ -26,7 +26,7 @@ export async function playgroundKey(project: string): Promise<string> {
   });
   const value: Stored = { id: made.id, secret: made.secret, project, expiresAt: Date.now() + LIFE_S * 1000 };
   sessionStorage.setItem(STORED, JSON.stringify(value));
-  return made.secret;
+  return { secret: made.secret, fresh: true };
 }
 
 /** Revokes it; a key that is gone already is no error. */

@@ -13,7 +13,7 @@ const PAGES: [string, MessageKey, string][] = [
   ["/deployments", "nav.deployments", "M4 4h16v6H4zM4 14h16v6H4zM7 7h.01M7 17h.01"],
   ["/pool", "nav.pool", "M5 5h14v14H5zM9 1v4M15 1v4M9 19v4M15 19v4M1 9h4M1 15h4M19 9h4M19 15h4"],
   ["/usage", "nav.usage", "M4 20V10M10 20V4M16 20v-7M22 20H2"],
-  ["/keys", "nav.keys", "M14 10a4 4 0 1 1-2.8-3.8L21 6v4h-3v3h-3z"],
+  ["/keys", "nav.keys", "M12 16a4 4 0 1 1-8 0 4 4 0 0 1 8 0zM11 13 21 3M16 8l3 3"],
 ];
 
 /** The two preferences that a page may change before anybody is signed in. */

@@ -13,6 +13,14 @@ function colour(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+/** The points of a line: one with nothing known beside it is a dot, because no line would show it. */
+function linePoints(values: Series["values"]) {
+  return values.map(([at, value], index) => {
+    const alone = value !== null && values[index - 1]?.[1] == null && values[index + 1]?.[1] == null;
+    return { value: [at, value], symbol: alone ? "circle" : "none", symbolSize: 6 };
+  });
+}
+
 function option(series: Series[], kind: "line" | "bar") {
   const [ink, line, panel] = [colour("--ink-2"), colour("--line"), colour("--panel")];
   const axes = [...new Set(series.map((one) => one.axis ?? 0))].map((index) => ({
@@ -41,12 +49,11 @@ function option(series: Series[], kind: "line" | "bar") {
       stack: kind === "bar" ? "all" : undefined,
       barMaxWidth: 28,
       yAxisIndex: one.axis ?? 0,
-      showSymbol: false,
       connectNulls: false,
       lineStyle: { width: 2 },
       areaStyle: kind === "line" && (one.axis ?? 0) === 0 ? { opacity: 0.08 } : undefined,
       tooltip: { valueFormatter: (value: unknown) => (value === null || value === undefined ? "–" : `${Number(value).toFixed(2)} ${one.unit}`) },
-      data: one.values,
+      data: kind === "line" ? linePoints(one.values) : one.values,
     })),
   };
 }

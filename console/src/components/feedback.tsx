@@ -19,14 +19,19 @@ export function StateBadge({ state, label }: { state: string; label?: string }) 
   );
 }
 
+/** A sentence in which what stands between backticks is shown as code. */
+export function Prose({ text }: { text: string }) {
+  return <>{text.split("`").map((part, index) => (index % 2 ? <code key={index}>{part}</code> : part))}</>;
+}
+
 export function ErrorBox({ error, onRetry }: { error: unknown; onRetry?: () => void }) {
   const { t } = useI18n();
   const known = error instanceof ApiError ? error : null;
   return (
     <div className={css.error} role="alert">
       <strong>{t("error.title")}</strong>
-      <p>{known?.message || (error instanceof Error ? error.message : String(error))}</p>
-      {known?.nextStep ? <p className={css.next}>→ {known.nextStep}</p> : null}
+      <p><Prose text={known?.message || (error instanceof Error ? error.message : String(error))} /></p>
+      {known?.nextStep ? <p className={css.next}>→ <Prose text={known.nextStep} /></p> : null}
       {known?.requestId ? <p className={css.request}>{known.requestId}</p> : null}
       {onRetry ? (
         <button type="button" className={css.retry} onClick={onRetry}>
@@ -69,7 +74,7 @@ export class ErrorBoundary extends Component<{ children: ReactNode; title: strin
   override render() {
     if (this.state.error === null) return this.props.children;
     return (
-      <div>
+      <div className={css.failedPage}>
         <h1>{this.props.title}</h1>
         <ErrorBox error={this.state.error} onRetry={() => this.setState({ error: null })} />
       </div>

@@ -1,5 +1,5 @@
-import { useQuery } from "@tanstack/react-query";
-import { useState } from "react";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useEffect, useRef, useState } from "react";
 import { get, type Page, type Schemas } from "../api/client";
 import { useFormat } from "../app/format";
 import { useI18n } from "../app/i18n";
@@ -7,7 +7,22 @@ import { Button } from "../components/controls";
 import { Empty, ErrorBox, Skeleton, StateBadge } from "../components/feedback";
 import { grid, Panel, Table } from "../components/layout";
 
-const LOG_BYTES = 65_536;
+const PIECE_BYTES = 524_288;
+const PIECES_AT_ONCE = 32;
+const SHOWN_CHARACTERS = 100_000;
+type LogSeen = { text: string; offset: number };
+
+/** Reads on from where the last reading ended, and keeps the end. */
+async function readLog(replica: string, seen: LogSeen): Promise<LogSeen> {
+  let { text, offset } = seen;
+  for (let pieces = 0; pieces < PIECES_AT_ONCE; pieces += 1) {
+    const piece = await get<Schemas["Log"]>(`/replicas/${replica}/logs`, { offset, limit_bytes: PIECE_BYTES });
+    text = (text + piece.text).slice(-SHOWN_CHARACTERS);
+    offset = piece.next_offset;
+    if (piece.end) break;
+  }
+  return { text, offset };
+}
 
 /** A deployment's replicas, their log, and what happened to it. */
 export function DeploymentDetails({ deployment }: { deployment: Schemas["Deployment"] }) {
@@ -51,15 +66,23 @@ export function DeploymentDetails({ deployment }: { deployment: Schemas["Deploym
 
 function Log({ replica }: { replica: string }) {
   const { t } = useI18n();
+  const client = useQueryClient();
+  const box = useRef<HTMLPreElement>(null);
   const log = useQuery({
     queryKey: ["log", replica],
-    queryFn: () => get<Schemas["Log"]>(`/replicas/${replica}/logs`, { offset: 0, limit_bytes: LOG_BYTES }),
-    refetchInterval: 5000,
+    queryFn: () => readLog(replica, client.getQueryData<LogSeen>(["log", replica]) ?? { text: "", offset: 0 }),
+    refetchInterval: 2000,
   });
+  useEffect(() => {
+    const { current } = box;
+    if (current === null) return;
+    const following = current.scrollHeight - current.scrollTop - current.clientHeight < current.clientHeight || current.scrollTop === 0;
+    if (following) current.scrollTop = current.scrollHeight;
+  }, [log.data?.text]);
   return (
     <Panel title={t("dep.logs")} cli={`yunhe logs ${replica}`}>
       {log.error ? <ErrorBox error={log.error} /> : null}
-      {log.data ? <pre className={grid.log} tabIndex={0}>{log.data.text || "–"}</pre> : log.error ? null : <Skeleton />}
+      {log.data ? <pre ref={box} className={grid.log} tabIndex={0} aria-label={t("dep.logs")}>{log.data.text || "–"}</pre> : log.error ? null : <Skeleton />}
     </Panel>
   );
 }

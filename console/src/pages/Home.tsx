@@ -85,6 +85,7 @@ function Parts({ parts }: { parts: Schemas["Part"][] }) {
         { head: t("common.state"), cell: (part) => <StateBadge state={part.state} /> },
         {
           head: t("common.reason"),
+          wide: true,
           cell: (part) => (
             <>
               {part.detail}
@@ -113,7 +114,7 @@ function Events() {
           columns={[
             { head: t("usage.when"), cell: (event) => <time dateTime={event.at} title={f.when(event.at)}>{f.ago(event.at)}</time> },
             { head: t("common.name"), cell: (event) => <StateBadge state={event.severity === "error" ? "error" : event.severity === "warning" ? "starting" : "ok"} label={event.kind.replaceAll("_", " ")} /> },
-            { head: t("common.reason"), cell: (event) => event.reason },
+            { head: t("common.reason"), wide: true, cell: (event) => event.reason },
           ]}
         />
       ) : null}

@@ -1,9 +1,9 @@
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
 import { useSearchParams } from "wouter";
-import { streamChat, type Progress, type Turn } from "../api/chat";
+import type { Progress, Turn } from "../api/chat";
 import { get, type Page, type Schemas } from "../api/client";
-import { playgroundKey } from "../api/playgroundKey";
+import { chatInProject } from "../api/playgroundChat";
 import { useFormat } from "../app/format";
 import { useI18n } from "../app/i18n";
 import { useSession } from "../app/session";
@@ -60,10 +60,9 @@ function useConversation(model: string) {
     const replaceLast = (last: Shown) => setShown([...before, last]);
     let latest: Progress | undefined;
     try {
-      const key = await playgroundKey(project);
       const turns: Turn[] = before.map(({ role, content }) => ({ role, content }));
       const messages: Turn[] = system ? [{ role: "system", content: system }, ...turns] : turns;
-      await streamChat(key, { model, messages, temperature, max_tokens: maxTokens }, abort.signal, (progress) => {
+      await chatInProject(project, { model, messages, temperature, max_tokens: maxTokens }, abort.signal, (progress) => {
         latest = progress;
         replaceLast({ role: "assistant", content: progress.text, progress });
       });

@@ -1,4 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
+import { Fragment } from "react";
 import { get, type Page, type Schemas } from "../api/client";
 import { useFormat } from "../app/format";
 import { useI18n, type MessageKey } from "../app/i18n";
@@ -71,7 +72,7 @@ function Cards() {
             { head: t("pool.cores"), number: true, cell: (one) => (one.cores === null ? "–" : f.whole(one.cores)) },
             { head: t("pool.speeds"), wide: true, cell: (one) => <Speeds speeds={one.speeds} /> },
             { head: t("pool.features"), wide: true, cell: (one) => <div className={grid.chips}>{one.features.map((name) => <span key={name} className={grid.chip}>{name}</span>)}</div> },
-            { head: t("pool.usedby"), cell: (one) => `${one.used_by.length} ${t("pool.replicas")}` },
+            { head: t("dep.replicas"), number: true, cell: (one) => f.whole(one.used_by.length) },
           ]}
         />
       )}
@@ -85,16 +86,16 @@ function Speeds({ speeds }: { speeds: Schemas["Card"]["speeds"] }) {
   const entries = Object.entries(speeds);
   if (entries.length === 0) return <>–</>;
   return (
-    <>
+    <div className={grid.speeds}>
       {entries.map(([name, measure]) => (
-        <div key={name}>
-          {f.speed(measure.value, measure.unit)}{" "}
+        <Fragment key={name}>
+          <span>{f.speed(measure.value, measure.unit)}</span>
           <span className={grid.muted}>
             {name.replaceAll("_", " ")} · {t(`source.${measure.source}` as MessageKey)}
           </span>
-        </div>
+        </Fragment>
       ))}
-    </>
+    </div>
   );
 }
 

@@ -4,7 +4,7 @@ import { ApiError, post, type Schemas } from "../api/client";
 import { useI18n } from "../app/i18n";
 import { Preferences } from "../app/Shell";
 import { Button, Field } from "../components/controls";
-import { ErrorBox } from "../components/feedback";
+import { ErrorBox, Prose } from "../components/feedback";
 import { Logo } from "../components/Logo";
 import css from "./SignIn.module.css";
 
@@ -49,7 +49,7 @@ export function SignIn({ onSignedIn, error }: { onSignedIn: () => void; error: u
             {t("signin.submit")}
           </Button>
         </form>
-        <p className={css.hint}>{t("signin.hint")}</p>
+        <p className={css.hint}><Prose text={t("signin.hint")} /></p>
         <Preferences />
       </div>
     </main>
