@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import subprocess
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +28,7 @@ def take(centre: _Centre, chips: Sequence[ChipDriver]) -> Inventory:
     if len(inventory.nodes) != 1 or inventory.nodes[0].cards:
         return inventory
     node = inventory.nodes[0]
-    cards = [_placed(card, node) for chip in chips for card in _probe(chip)]
+    cards = [_bounded(card, node) for chip in chips for card in _probe(chip)]
     return replace(inventory, nodes=(replace(node, cards=tuple(cards)),))
 
 
@@ -43,6 +45,28 @@ def measured(inventory: Inventory, chips: Sequence[ChipDriver], cache_dir: Path)
     return replace(inventory, nodes=tuple(nodes))
 
 
+async def measured_aside(inventory: Inventory, chips: Sequence[ChipDriver], cache_dir: Path) -> Inventory:
+    """``measured`` in a thread that an agent which ends does not wait for. The inventory itself when it fails."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Inventory] = loop.create_future()
+
+    def resolve(found: Inventory) -> None:
+        if not done.done():
+            done.set_result(found)
+
+    def work() -> None:
+        found = inventory
+        try:
+            found = measured(inventory, chips, cache_dir)
+        except Exception:  # noqa: BLE001 - the edge of a thread, and a stranger's driver may raise anything
+            _LOG.exception("the cards cannot be measured")
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(resolve, found)
+
+    threading.Thread(target=work, name="measure cards", daemon=True).start()
+    return await done
+
+
 def _probe(chip: ChipDriver) -> list[Card]:
     command = chip.probe_command()
     try:
@@ -55,10 +79,10 @@ def _probe(chip: ChipDriver) -> list[Card]:
     return chip.parse(done.stdout, done.stderr, done.returncode)
 
 
-def _placed(card: Card, node: Node) -> Card:
-    """The card with an identity that is unique in the centre, and no more than the node may use."""
-    memory, cores = card.memory_bytes, card.cores
-    if card.kind == "cpu":
-        memory = min((m for m in (memory, node.memory_bytes) if m is not None), default=None)
-        cores = min((c for c in (cores, node.cpu_cores) if c is not None), default=None)
-    return replace(card, uid=f"{node.name}/{card.uid}", memory_bytes=memory, cores=cores)
+def _bounded(card: Card, node: Node) -> Card:
+    """A host's CPU offers no more than the node may use of it."""
+    if card.kind != "cpu":
+        return card
+    memory = min((m for m in (card.memory_bytes, node.memory_bytes) if m is not None), default=None)
+    cores = min((c for c in (card.cores, node.cpu_cores) if c is not None), default=None)
+    return replace(card, memory_bytes=memory, cores=cores)

@@ -8,28 +8,33 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import secrets
 import signal
-import socket
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 
 from yunhe.agent import files, inventory
+from yunhe.agent.control_client import Control, Refused
 from yunhe.agent.drivers import load_centre, load_chips, load_engines
-from yunhe.agent.files import Desired, Identity
-from yunhe.agent.supervisor import Supervisor, stop_all
-from yunhe.agent.sync import Control, Refused, SyncLoop
-from yunhe.core.errors import YunheError
+from yunhe.agent.files import Desired, Layout
+from yunhe.agent.identity import REFUSED_RETRY_S, Joiner
+from yunhe.agent.lock import held
+from yunhe.agent.stop import stop_all
+from yunhe.agent.supervisor import Supervisor
+from yunhe.agent.sync import SyncLoop
+from yunhe.core.errors import InvalidRequest, YunheError
 from yunhe.core.home import Home, default_home
-from yunhe.serve.sync import JoinRequest
 
 _LOG = logging.getLogger("yunhe.agent")
-JOIN_RETRY_S = 0.5
+#: A predecessor that is just ending may hold the directory for a moment.
+LOCK_WAIT_S: Final = 10.0
 #: Measuring the cards waits this long for replicas to come up, so that neither disturbs the other.
-MEASURE_WAIT_S = 60.0
+MEASURE_WAIT_S: Final = 60.0
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def main() -> int:
@@ -37,15 +42,21 @@ def main() -> int:
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    state_dir = Home(arguments.home).agent
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    layout = Layout(Home(arguments.home.expanduser().absolute()).agent)
     try:
-        centre = load_centre(arguments.driver, state_dir / "workloads")
-        if arguments.stop_all:
-            return 0 if stop_all(centre, state_dir) else 1
-        return asyncio.run(_run(arguments, state_dir, centre))
+        layout.make()
+        with held(layout.lock, LOCK_WAIT_S):
+            centre = load_centre(arguments.driver, layout.workloads)
+            if arguments.stop_all:
+                return 0 if stop_all(centre, layout.launches) else 1
+            if not arguments.control_url:
+                raise InvalidRequest("The agent needs --control-url.", next_step="Give the address of the instance.")
+            return asyncio.run(_run(Setup(arguments.control_url, arguments.driver, arguments.token, layout), centre))
     except YunheError as error:
         _LOG.error("%s %s", error.message, error.next_step)
+        return 1
+    except OSError as error:
+        _LOG.error("%s: %s. Make the directory writable, or give another one (--home).", layout.root, error)
         return 1
 
 
@@ -59,96 +70,94 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _run(arguments: argparse.Namespace, state_dir: Path, centre: Any) -> int:
-    engines, chips = load_engines(), load_chips()
-    loop = asyncio.get_running_loop()
-    told = asyncio.Event()
-    stop_workloads = False
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What the command line says."""
 
-    def end(*, workloads: bool) -> None:
-        nonlocal stop_workloads
-        stop_workloads = stop_workloads or workloads
+    control_url: str
+    driver: str
+    token: str
+    layout: Layout
+
+
+async def _run(setup: Setup, centre: Any) -> int:
+    told, stop_workloads = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def end_with_workloads() -> None:
+        stop_workloads.set()
         told.set()
 
-    loop.add_signal_handler(signal.SIGTERM, lambda: end(workloads=False))
-    loop.add_signal_handler(signal.SIGINT, lambda: end(workloads=True))
-    limits = httpx.Limits(max_connections=64, max_keepalive_connections=16)
-    async with httpx.AsyncClient(limits=limits, trust_env=False) as client:
-        supervisor = Supervisor(centre, engines, state_dir, client)
+    loop.add_signal_handler(signal.SIGTERM, told.set)
+    loop.add_signal_handler(signal.SIGINT, end_with_workloads)
+    status = 0
+    async with _client(False) as replicas_client, _client(_is_remote(setup.control_url)) as control_client:
+        engines, chips = load_engines(), load_chips()
+        supervisor = Supervisor(centre, engines, setup.layout, replicas_client)
         taken = supervisor.inventory = await asyncio.to_thread(inventory.take, centre, chips)
-        await asyncio.to_thread(supervisor.revive)
-        desired = files.load(state_dir / "desired.json", Desired)
+        desired = files.load(setup.layout.desired, Desired)
         if desired is not None:
-            supervisor.want(desired.replicas)
-
-        async def converse() -> None:
-            control = Control(client, arguments.control_url)
-            identity = await _identity(control, arguments, state_dir)
-            await SyncLoop(control, identity, supervisor, engines.infos, state_dir / "desired.json", desired).run()
+            await supervisor.restore(desired.replicas)
+        control = Control(control_client, setup.control_url)
+        conversation = Conversation(setup, control, supervisor, engines.infos, desired.revision if desired else -1)
 
         async def measure() -> None:
             await supervisor.settled(MEASURE_WAIT_S)
-            supervisor.inventory = await asyncio.to_thread(inventory.measured, taken, chips, state_dir / "speeds")
+            supervisor.inventory = await inventory.measured_aside(taken, chips, setup.layout.speeds)
             supervisor.changed.set()
 
-        tasks = [asyncio.create_task(work) for work in (supervisor.watch(), converse(), measure(), told.wait())]
-        status = await _until_told(tasks)
-        await supervisor.let_go()
-    if stop_workloads:
-        return 0 if await asyncio.to_thread(stop_all, centre, state_dir) else 1
-    return status
-
-
-async def _until_told(tasks: list[asyncio.Task[Any]]) -> int:
-    """0 when told to end, 1 when the conversation ended for good."""
-    watch, converse, _, told = tasks
-    status = 0
-    try:
-        waiting = {watch, converse, told}
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        if not told.done():
-            for task in (converse, watch):
-                if task.done() and (error := task.exception()) is not None:
-                    _LOG.error("the agent ends: %s", error)
-                    status = 1
-    finally:
-        for task in tasks:
+        talk = asyncio.create_task(conversation.run())
+        tasks = [talk, *map(asyncio.create_task, (supervisor.watch(), measure()))]
+        ending = asyncio.create_task(told.wait())
+        await asyncio.wait((ending, talk), return_when=asyncio.FIRST_COMPLETED)
+        if talk.done() and not ending.done():
+            _LOG.error("the agent ends: %s", talk.exception())
+            status = 1
+        for task in (ending, *tasks):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(ending, *tasks, return_exceptions=True)
+        await supervisor.let_go()
+    if stop_workloads.is_set():
+        return 0 if await asyncio.to_thread(stop_all, centre, setup.layout.launches) else 1
     return status
 
 
-async def _identity(control: Control, arguments: argparse.Namespace, state_dir: Path) -> Identity:
-    """Who this agent is: from disk, else by joining with the token, repeating until control answers."""
-    path = state_dir / "identity.json"
-    known = files.load(path, Identity)
-    if known is not None:
-        return known
-    nonce_path = state_dir / "join-nonce"
-    if not nonce_path.exists():
-        nonce_path.write_text(secrets.token_hex(16), encoding="ascii")
-    while True:
-        token = arguments.token or _read(state_dir / "join_token")
-        if token:
-            request = JoinRequest(token, arguments.driver, socket.gethostname(), nonce=_read(nonce_path))
+def _client(through_proxies: bool) -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=64, max_keepalive_connections=16)
+    return httpx.AsyncClient(limits=limits, trust_env=through_proxies)
+
+
+def _is_remote(url: str) -> bool:
+    """Only what is elsewhere may be reached through the proxies that the environment names."""
+    return urlsplit(url).hostname not in _LOOPBACK
+
+
+@dataclass(slots=True)
+class Conversation:
+    """Joining, syncing, and joining again when control has lost its memory of this agent."""
+
+    setup: Setup
+    control: Control
+    supervisor: Supervisor
+    engines: Any
+    revision: int
+
+    async def run(self) -> None:
+        """Until cancelled. Raises Refused when a new agent's token is not good."""
+        joiner = Joiner(self.control, self.setup.layout, self.setup.driver, self.setup.token)
+        identity, fresh = await joiner.obtain()
+        while True:
+            # Revisions count within one membership: another control may begin again at 0.
+            revision = -1 if fresh else self.revision
+            loop = SyncLoop(self.control, identity, self.supervisor, self.engines, self.setup.layout, revision)
             try:
-                answer = await control.join(request)
-                break
-            except httpx.HTTPError as error:
-                _LOG.info("control does not answer yet: %s", type(error).__name__)
-        await asyncio.sleep(JOIN_RETRY_S)
-    identity = Identity(answer.centre_id, answer.centre_name, answer.agent_id, answer.agent_token)
-    files.save(path, identity)
-    (state_dir / "join_token").unlink(missing_ok=True)
-    _LOG.info("joined the centre %s as %s", identity.centre_name, identity.agent_id)
-    return identity
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""
-
-
-__all__ = ["Refused", "main"]
+                await loop.run()
+            except Refused as error:
+                _LOG.error(
+                    "control refuses this agent (%s). Write a new join token to %s.", error, joiner.layout.join_token
+                )
+            self.revision = loop.revision
+            renewed = await joiner.renew()
+            identity, fresh = renewed or identity, renewed is not None
+            if not fresh:
+                await asyncio.sleep(REFUSED_RETRY_S)

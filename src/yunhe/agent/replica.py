@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +11,13 @@ from typing import Any, Final, Protocol
 
 import httpx
 
-from yunhe.agent import files, probe, weights
+from yunhe.agent import files, launch
 from yunhe.agent.drivers import Engines
-from yunhe.catalogue.ports import ENGINE_KEY, LaunchPlan
+from yunhe.agent.launch import Launch
+from yunhe.agent.probe import Asker, Counters, NotReachable, NotSane
+from yunhe.catalogue.ports import LaunchPlan
 from yunhe.core.errors import YunheError
+from yunhe.pool.errors import CentreUnavailable
 from yunhe.pool.model import Card
 from yunhe.pool.workload import Workload, WorkloadStatus
 from yunhe.serve.sync import DesiredReplica, ObservedReplica
@@ -23,21 +25,14 @@ from yunhe.serve.sync import DesiredReplica, ObservedReplica
 _LOG = logging.getLogger(__name__)
 POLL_S: Final = 0.02
 POLL_SLOW_S: Final = 0.25
+#: A start that takes longer than this is looked at less often.
+QUICK_START_S: Final = 10.0
 HEALTH_EVERY_S: Final = 2.0
 START_LIMIT_S: Final = 600.0
+CENTRE_RETRY_S: Final = 2.0
 #: So many failed health checks in a row make a replica unhealthy.
 FAILURES_MAX: Final = 2
 PROVE_ATTEMPTS_MAX: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """What is remembered of a replica on disk, so that the next agent can adopt it."""
-
-    plan: LaunchPlan
-    #: It has answered its known prompt; its speed then.
-    proven: bool = False
-    tokens_per_s: float | None = None
 
 
 class RunsWorkloads(Protocol):
@@ -72,10 +67,10 @@ class ReplicaKeeper:
     def __init__(self, desired: DesiredReplica, around: Surroundings) -> None:
         self.desired = desired
         self.observed = ObservedReplica(desired.replica_id, "starting", "starting")
-        self.attached = False
         self._around = around
-        self._path = around.launches / f"{desired.replica_id}.json"
+        self._path = launch_path(around.launches, desired.replica_id)
         self._task: asyncio.Task[None] | None = None
+        self._asker: Asker | None = None
 
     def begin(self) -> None:
         """Start bringing it up in the background."""
@@ -89,22 +84,23 @@ class ReplicaKeeper:
             self._task = None
 
     def take_status(self, status: WorkloadStatus) -> None:
-        """What the centre's driver says of its process."""
-        if status.phase in ("exited", "lost"):
-            if self.observed.phase != "exited":
-                code = "" if status.exit_code is None else f" (exit code {status.exit_code})"
-                self._say("exited", f"{status.reason or 'it ended'}{code}", exit_code=status.exit_code, pid=status.pid)
-                if self._task is not None:
-                    self._task.cancel()
-        elif status.pid != self.observed.pid or status.node != self.observed.node:
+        """What the centre's driver says of its process while it runs."""
+        if (status.pid, status.node) != (self.observed.pid, self.observed.node):
             now = self.observed
             self._say(now.phase, now.reason, pid=status.pid, node=status.node, started_at=status.started_at)
 
-    def ending(self) -> None:
-        """It has been told to stop; an attached server is only let go."""
-        if self.attached or self.observed.phase == "exited":
-            self._say("exited", self.observed.reason if self.observed.phase == "exited" else "detached")
-        else:
+    async def ended(self, reason: str, exit_code: int | None = None) -> None:
+        """Nothing of it runs any more."""
+        await self.let_go()
+        if self.observed.phase != "exited":
+            self._say("exited", reason, exit_code=exit_code)
+
+    async def ending(self) -> None:
+        """It is being told to stop: count a last time, then watch no more."""
+        await self.let_go()
+        if self._asker is not None and self.observed.phase not in ("stopping", "exited"):
+            self._note(await self._asker.read_counters(), files.load(self._path, Launch))
+        if self.observed.phase != "exited":
             self._say("stopping", "stopping")
 
     def forget(self) -> None:
@@ -121,79 +117,60 @@ class ReplicaKeeper:
 
     async def _live(self) -> None:
         try:
-            launch = await self._launch()
-            url = await self._listening(launch.plan)
-            launch = await self._prove(launch, url)
+            known = await self._launch()
+            asker = self._asker = await self._listening(known.plan)
+            known = await self._prove(known, asker)
+            self._serve(known, asker)
+            await self._watch(known, asker)
         except YunheError as error:
             self._say("exited", f"{error.message} {error.next_step}")
-            return
-        except (TimeoutError, probe.NotSane) as error:
-            self._say("exited", str(error) or "it did not start in time")
-            return
-        plan = launch.plan
-        self._say(
-            "ready",
-            "it answered the known prompt",
-            url=url,
-            upstream_model=plan.upstream_model,
-            slots=plan.slots,
-            tokens_per_s=launch.tokens_per_s,
-            usage_probe=plan.usage_probe,
-            api_key=plan.api_key,
-        )
-        await self._watch(plan, url)
+        except NotSane as error:
+            self._say("exited", str(error))
+        except TimeoutError:
+            self._say("exited", f"not ready within {START_LIMIT_S:.0f} s; last: {self.observed.reason}")
+        except Exception as error:  # noqa: BLE001 - the edge of this replica: it must not stay live and unwatched
+            _LOG.exception("replica %s", self.desired.replica_id)
+            self._say("exited", f"the agent could not go on with it: {type(error).__name__}: {error}")
 
     async def _launch(self) -> Launch:
         """The plan on disk when there is one (adoption), else a new one; then start it, which is idempotent."""
         known = files.load(self._path, Launch)
-        launch = known or Launch(await self._plan())
         if known is None:
-            files.save(self._path, launch)
-        self.attached = launch.plan.attached
-        if not launch.plan.attached:
-            await asyncio.to_thread(self._around.centre.start, self._workload(launch.plan))
-        return launch
+            around = self._around
+            made = await asyncio.to_thread(
+                launch.plan, self.desired, around.engines, around.card, around.verified_weights
+            )
+            known = Launch(made)
+            files.save(self._path, known)
+        if not known.plan.attached:
+            await self._start(launch.workload(self.desired, known.plan))
+        return known
 
-    async def _plan(self) -> LaunchPlan:
-        desired = self.desired
-        engine = self._around.engines.get(desired.recipe.engine)
-        path = None
-        if desired.external is None:
-            path = await asyncio.to_thread(weights.verified, desired.model, self._around.verified_weights)
-        cards = [card for uid in desired.cards if (card := self._around.card(uid)) is not None]
-        plan = engine.launch(desired.model, desired.recipe, cards, path, desired.external)
-        if plan.api_key == ENGINE_KEY:
-            key = secrets.token_urlsafe(32)
-            written = {name: text.replace(ENGINE_KEY, key) for name, text in plan.files.items()}
-            plan = replace(plan, api_key=key, files=written)
-        return plan
+    async def _start(self, workload: Workload) -> None:
+        async with asyncio.timeout(START_LIMIT_S):
+            while True:
+                try:
+                    await asyncio.to_thread(self._around.centre.start, workload)
+                    return
+                except CentreUnavailable as error:
+                    self._say("starting", error.message)
+                    await asyncio.sleep(CENTRE_RETRY_S)
 
-    def _workload(self, plan: LaunchPlan) -> Workload:
-        return Workload(
-            id=self.desired.replica_id,
-            name=self.desired.deployment,
-            argv=plan.argv,
-            env=plan.env,
-            cards=self.desired.cards,
-            cpu_cores=plan.cpu_cores,
-            memory_bytes=plan.memory_bytes,
-            files=plan.files,
-        )
-
-    async def _listening(self, plan: LaunchPlan) -> str:
-        """Its address, once its health page answers. Raises TimeoutError."""
+    async def _listening(self, plan: LaunchPlan) -> Asker:
+        """Who asks it, once its health page answers. Raises TimeoutError."""
         begin = asyncio.get_running_loop().time()
         async with asyncio.timeout(START_LIMIT_S):
             while True:
                 url = await self._address(plan)
                 if url is not None:
+                    asker = Asker(self._around.client, url, plan)
                     try:
-                        await probe.check_health(self._around.client, url, plan)
-                        return url
-                    except probe.NotReachable as error:
+                        await asker.check_health()
+                        return asker
+                    except NotReachable as error:
                         self._say("starting", str(error))
                 waited_s = asyncio.get_running_loop().time() - begin
-                await asyncio.sleep(POLL_S if waited_s < 10 else POLL_SLOW_S)
+                await asyncio.sleep(POLL_S if waited_s < QUICK_START_S else POLL_SLOW_S)
 
     async def _address(self, plan: LaunchPlan) -> str | None:
         if plan.port_file is None:
@@ -201,44 +178,67 @@ class ReplicaKeeper:
         port = await asyncio.to_thread(self._around.centre.read_file, self.desired.replica_id, plan.port_file)
         return plan.base_url.replace(":0", f":{port.strip()}") if port and port.strip().isdigit() else None
 
-    async def _prove(self, launch: Launch, url: str) -> Launch:
+    async def _prove(self, known: Launch, asker: Asker) -> Launch:
         """Ask the known prompt, unless an earlier agent did. Raises NotSane after a few attempts."""
-        if launch.proven:
-            return launch
+        if known.proven:
+            return known
         self._say("probing", "asking the known prompt")
         declared = self.desired.external.tokens_per_s if self.desired.external else None
         for attempt in range(PROVE_ATTEMPTS_MAX):
             try:
-                speed = await probe.check_sanity(self._around.client, url, launch.plan, self.desired.model)
+                speed = await asker.check_sanity(self.desired.model)
                 break
-            except (probe.NotReachable, probe.NotSane) as error:
+            except (NotReachable, NotSane) as error:
                 if attempt + 1 == PROVE_ATTEMPTS_MAX:
-                    raise probe.NotSane(str(error)) from error
+                    raise NotSane(str(error)) from error
                 self._say("probing", str(error))
                 await asyncio.sleep(POLL_SLOW_S * 2**attempt)
-        proven = Launch(launch.plan, True, declared or speed)
+        proven = Launch(known.plan, True, declared or speed, asker.prompt_tokens, asker.completion_tokens)
         files.save(self._path, proven)
         return proven
 
-    async def _watch(self, plan: LaunchPlan, url: str) -> None:
+    def _serve(self, known: Launch, asker: Asker) -> None:
+        plan = known.plan
+        self._say(
+            "ready",
+            "it answered the known prompt",
+            url=asker.base_url,
+            upstream_model=plan.upstream_model,
+            slots=plan.slots,
+            tokens_per_s=known.tokens_per_s,
+            usage_probe=plan.usage_probe,
+            api_key=plan.api_key,
+        )
+
+    async def _watch(self, known: Launch, asker: Asker) -> None:
+        """Look after it until cancelled."""
         failures = 0
         while True:
             await asyncio.sleep(HEALTH_EVERY_S)
             try:
-                await probe.check_health(self._around.client, url, plan)
-            except probe.NotReachable as error:
+                await asker.check_health()
+            except NotReachable as error:
                 failures += 1
                 if failures >= FAILURES_MAX:
                     self._say("unhealthy", str(error))
                 continue
             failures = 0
-            counters = await probe.read_counters(self._around.client, url, plan)
-            if counters is not None:
-                # Quietly: counters alone are no reason to wake control.
-                self.observed = replace(
-                    self.observed,
-                    prompt_tokens_total=counters.prompt_tokens,
-                    completion_tokens_total=counters.completion_tokens,
-                )
+            self._note(await asker.read_counters(), known)
             if self.observed.phase == "unhealthy":
                 self._say("ready", "its health check answers again")
+
+    def _note(self, counters: Counters | None, known: Launch | None) -> None:
+        """Take the engine's counters over, less its proof. Quietly: they alone are no reason to wake control."""
+        if counters is None or known is None:
+            return
+        prompt, completion = counters.prompt_tokens, counters.completion_tokens
+        self.observed = replace(
+            self.observed,
+            prompt_tokens_total=None if prompt is None else max(0, prompt - known.proof_prompt_tokens),
+            completion_tokens_total=None if completion is None else max(0, completion - known.proof_completion_tokens),
+        )
+
+
+def launch_path(launches: Path, replica_id: str) -> Path:
+    """Where a replica's launch is remembered."""
+    return launches / f"{replica_id}.json"

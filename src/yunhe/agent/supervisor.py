@@ -6,15 +6,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
-from yunhe.agent import files
 from yunhe.agent.drivers import Engines
-from yunhe.agent.reconcile import End, Forget, Keep, decide
-from yunhe.agent.replica import ReplicaKeeper, Surroundings
+from yunhe.agent.files import Layout
+from yunhe.agent.last_words import TAIL_BYTES, last_words
+from yunhe.agent.reconcile import ENDED_PHASES, Action, Drop, Forget, Keep, Settle, Stop, decide, restartable
+from yunhe.agent.replica import ReplicaKeeper, Surroundings, launch_path
 from yunhe.core.errors import YunheError
 from yunhe.pool.model import Card, Inventory
 from yunhe.pool.workload import WorkloadStatus
@@ -23,32 +23,31 @@ from yunhe.serve.sync import DesiredReplica, LogAnswer, LogAsk, ObservedReplica
 _LOG = logging.getLogger(__name__)
 TICK_S: Final = 0.2
 SETTLE_S: Final = 3.0
-STOP_GRACE_S: Final = 3.0
-STOP_LIMIT_S: Final = 20.0
-#: Ids of what was stopped because everything was: no failures, and started again by the next agent.
-STOPPED_FILE: Final = "stopped.json"
+#: A stop is asked for again after this long, should the first have been lost.
+STOP_AGAIN_S: Final = 5.0
 LOG_LIMIT_BYTES: Final = 1024 * 1024
 
 
 class Supervisor:
     """Owns the replica keepers; everything it does is idempotent."""
 
-    def __init__(self, centre: Any, engines: Engines, state_dir: Path, client: httpx.AsyncClient) -> None:
+    def __init__(self, centre: Any, engines: Engines, layout: Layout, client: httpx.AsyncClient) -> None:
         #: Set whenever what control should know has changed.
         self.changed = asyncio.Event()
         self.inventory: Inventory | None = None
         self._centre = centre
         self._keepers: dict[str, ReplicaKeeper] = {}
         self._desired: Sequence[DesiredReplica] = ()
-        launches = state_dir / "launches"
-        launches.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._stopped_path = state_dir / STOPPED_FILE
+        self._wanted = asyncio.Event()
+        #: When each workload was last asked to stop.
+        self._stop_asked: dict[str, float] = {}
+        self._launches = layout.launches
         self._around = Surroundings(
             centre=centre,
             engines=engines,
             client=client,
-            launches=launches,
-            verified_weights=state_dir / "verified-weights.json",
+            launches=layout.launches,
+            verified_weights=layout.verified_weights,
             card=self._card,
             changed=self.changed.set,
         )
@@ -62,72 +61,102 @@ class Supervisor:
         return next((card for card in cards if card.uid == uid), None)
 
     def want(self, desired: Sequence[DesiredReplica]) -> None:
-        """The newest that control wants; the next tick acts on it."""
+        """The newest that control wants; the next tick, which begins at once, acts on it."""
         self._desired = desired
+        self._wanted.set()
 
-    def revive(self) -> None:
-        """Forget what was stopped together with the last agent, so that what is still wanted of it starts anew.
-
-        Without this its end would be reported as a failure. Blocks; call it before the first tick.
-        """
-        stopped = set(files.load(self._stopped_path, list[str]) or ())
-        ended = {status.id for status in self._centre.observe() if status.phase in ("exited", "lost")}
-        for replica_id in sorted(stopped & ended) if hasattr(self._centre, "forget") else ():
-            self._centre.forget(replica_id)
-            (self._around.launches / f"{replica_id}.json").unlink(missing_ok=True)
-        self._stopped_path.unlink(missing_ok=True)
+    async def restore(self, desired: Sequence[DesiredReplica]) -> None:
+        """Take up what was wanted before this agent began; what does not run any more starts afresh."""
+        self.want(desired)
+        for replica_id in restartable(desired, await asyncio.to_thread(self._centre.observe)):
+            _LOG.info("replica %s does not run; it is started afresh", replica_id)
+            launch_path(self._launches, replica_id).unlink(missing_ok=True)
+            await self._forget_workload(replica_id)
 
     async def watch(self) -> None:
         """Tick until cancelled; a tick that fails is logged and does not end the watch."""
         while True:
+            self._wanted.clear()
             try:
                 await self.tick()
             except YunheError as error:
                 _LOG.warning("the centre: %s", error.message)
             except Exception:  # noqa: BLE001 - the edge of the process: one bad tick must not end the watch
                 _LOG.exception("a tick failed")
-            await asyncio.sleep(TICK_S)
+            try:
+                async with asyncio.timeout(TICK_S):
+                    await self._wanted.wait()
+            except TimeoutError:
+                continue
 
     async def tick(self) -> None:
         """Look at what runs, then make it meet what is desired."""
-        statuses: Sequence[WorkloadStatus] = await asyncio.to_thread(self._centre.observe)
-        for status in statuses:
-            if (keeper := self._keepers.get(status.id)) is not None:
+        workloads: Sequence[WorkloadStatus] = await asyncio.to_thread(self._centre.observe)
+        for status in workloads:
+            keeper = self._keepers.get(status.id)
+            if keeper is None or keeper.observed.phase == "exited":
+                continue
+            if status.phase in ENDED_PHASES:
+                await keeper.ended(await self._why_ended(status), status.exit_code)
+            else:
                 keeper.take_status(status)
-        running = {status.id for status in statuses if status.phase not in ("exited", "lost")}
-        ended = {status.id for status in statuses} - running
-        attached_ended = {i for i, k in self._keepers.items() if k.observed.phase == "exited" and i not in running}
-        for action in decide(self._desired, self._keepers.keys(), running, ended | attached_ended):
-            match action:
-                case Keep(replica):
-                    self._keepers[replica.replica_id] = keeper = ReplicaKeeper(replica, self._around)
-                    keeper.begin()
-                    self.changed.set()
-                case End(replica_id, grace_s):
-                    await self._end(replica_id, grace_s, replica_id in running)
-                case Forget(replica_id):
-                    await self._forget(replica_id)
+        reported = {replica_id: keeper.observed.phase for replica_id, keeper in self._keepers.items()}
+        for action in decide(self._desired, reported, workloads):
+            await self._act(action)
 
-    async def _end(self, replica_id: str, grace_s: float, runs: bool) -> None:
+    async def _act(self, action: Action) -> None:
+        match action:
+            case Keep(replica):
+                self._report(replica).begin()
+            case Stop(replica_id, grace_s):
+                await self._stop(replica_id, grace_s)
+            case Settle(replica):
+                keeper = self._keepers.get(replica.replica_id) or self._report(replica)
+                await keeper.ended("detached" if replica.external is not None else "stopped; nothing of it runs")
+            case Drop(replica_id):
+                keeper = self._keepers.pop(replica_id)
+                await keeper.let_go()
+                keeper.forget()
+                self._stop_asked.pop(replica_id, None)
+                self.changed.set()
+            case Forget(replica_id):
+                await self._forget_workload(replica_id)
+
+    def _report(self, replica: DesiredReplica) -> ReplicaKeeper:
+        keeper = self._keepers[replica.replica_id] = ReplicaKeeper(replica, self._around)
+        self.changed.set()
+        return keeper
+
+    async def _stop(self, replica_id: str, grace_s: float) -> None:
+        asked_at = self._stop_asked.get(replica_id)
+        now = time.monotonic()
+        if asked_at is not None and now - asked_at < STOP_AGAIN_S:
+            return
         keeper = self._keepers.get(replica_id)
-        if keeper is not None and keeper.observed.phase not in ("stopping", "exited"):
-            await keeper.let_go()
-            keeper.ending()
-        if keeper is None and not runs:
-            desired = next((d for d in self._desired if d.replica_id == replica_id), None)
-            if desired is not None:
-                self._keepers[replica_id] = keeper = ReplicaKeeper(desired, self._around)
-                keeper.attached = True
-                keeper.ending()
-        if runs and (keeper is None or keeper.observed.phase == "stopping"):
-            await asyncio.to_thread(self._centre.stop, replica_id, grace_s)
-
-    async def _forget(self, replica_id: str) -> None:
-        keeper = self._keepers.pop(replica_id, None)
+        if keeper is None:
+            named = next((replica for replica in self._desired if replica.replica_id == replica_id), None)
+            keeper = self._report(named) if named is not None else None
         if keeper is not None:
-            await keeper.let_go()
-            keeper.forget()
-            self.changed.set()
+            await keeper.ending()
+        self._stop_asked[replica_id] = now
+        await asyncio.to_thread(self._centre.stop, replica_id, grace_s)
+
+    async def _why_ended(self, status: WorkloadStatus) -> str:
+        if status.reason:
+            return status.reason
+        said = ""
+        if status.exit_code != 0:
+            said = await asyncio.to_thread(self._last_words, status.id)
+        return f"it ended with exit code {status.exit_code}{f': {said}' if said else ''}"
+
+    def _last_words(self, replica_id: str) -> str:
+        try:
+            return last_words(self._centre.logs(replica_id, -TAIL_BYTES, TAIL_BYTES).text)
+        except (KeyError, OSError):
+            return ""
+
+    async def _forget_workload(self, replica_id: str) -> None:
+        self._stop_asked.pop(replica_id, None)
         if hasattr(self._centre, "forget"):
             await asyncio.to_thread(self._centre.forget, replica_id)
 
@@ -137,11 +166,15 @@ class Supervisor:
 
     def _answer_log(self, ask: LogAsk) -> LogAnswer:
         try:
-            chunk = self._centre.logs(ask.replica_id, ask.offset, min(ask.limit_bytes, LOG_LIMIT_BYTES))
+            chunk = self._centre.logs(ask.replica_id, ask.offset, max(1, min(ask.limit_bytes, LOG_LIMIT_BYTES)))
         except KeyError:
-            return LogAnswer(ask.ask_id, "", ask.offset, ask.offset, True, "this centre has no such replica")
-        except OSError as error:
-            return LogAnswer(ask.ask_id, "", ask.offset, ask.offset, True, f"the log cannot be read: {error.strerror}")
+            keeper = self._keepers.get(ask.replica_id)
+            attached = keeper is not None and keeper.desired.external is not None
+            error = "an attached server keeps its own log" if attached else "this centre has no such replica"
+            return LogAnswer(ask.ask_id, "", ask.offset, ask.offset, True, error)
+        except (OSError, YunheError) as error:
+            reason = error.message if isinstance(error, YunheError) else f"it cannot be read: {error.strerror}"
+            return LogAnswer(ask.ask_id, "", ask.offset, ask.offset, True, reason)
         return LogAnswer(ask.ask_id, chunk.text, chunk.offset, chunk.next_offset, chunk.end)
 
     async def settled(self, limit_s: float) -> None:
@@ -157,22 +190,3 @@ class Supervisor:
         """Stop watching every replica; they go on running."""
         for keeper in self._keepers.values():
             await keeper.let_go()
-
-
-def stop_all(centre: Any, state_dir: Path, grace_s: float = STOP_GRACE_S) -> bool:
-    """Stop every workload of the centre and wait for it. Blocks; True when nothing is left."""
-    deadline = time.monotonic() + STOP_LIMIT_S
-    asked: set[str] = set()
-    while True:
-        running = [status.id for status in centre.observe() if status.phase not in ("exited", "lost")]
-        if not running:
-            return True
-        if time.monotonic() > deadline:
-            return False
-        if set(running) - asked:
-            known = files.load(state_dir / STOPPED_FILE, list[str]) or []
-            files.save(state_dir / STOPPED_FILE, sorted({*known, *running}))
-        for workload_id in set(running) - asked:
-            centre.stop(workload_id, grace_s)
-            asked.add(workload_id)
-        time.sleep(0.05)

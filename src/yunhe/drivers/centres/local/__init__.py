@@ -176,7 +176,14 @@ class LocalCentre:
         """Remove an ended workload's directory; one that runs is left alone."""
         directory = self._root / workload_id
         with self._lock:
-            if not directory.is_dir() or self._keeper_lives(directory):
+            if not directory.is_dir():
+                return
+            if (directory / "exit.json").exists():
+                # Writing that was the keeper's last deed.
+                child = self._keepers.pop(workload_id, None)
+                if child is not None:
+                    child.wait(_KEEPER_LIMIT_S)
+            elif self._keeper_lives(directory):
                 return
             kill_marked(f"{_MARK}={directory}")
             group = _read_json(directory / "spec.json").get("cgroup")
