@@ -15,7 +15,7 @@ from yunhe.control.principals import Principals
 from yunhe.control.state import ControlState
 from yunhe.core.errors import Forbidden, NotFound
 from yunhe.core.ids import new_id
-from yunhe.store import keys, users
+from yunhe.store import changes, keys, users
 from yunhe.store.database import Tx
 
 
@@ -81,7 +81,7 @@ class Keys:
         )
         async with self._state.db.write() as tx:
             await keys.add_key(tx, key)
-        self._state.hub.wake(SNAPSHOT)
+        await self._tell_gateways()
         return KeyView(key, caller.user_name), secret
 
     async def revoke(self, caller: Principal, ref: str) -> KeyView:
@@ -92,8 +92,16 @@ class Keys:
         async with self._state.db.write() as tx:
             await keys.revoke(tx, found.key.id, self._state.clock.unix_s())
         self._principals.forget(found.key.user_id)
-        self._state.hub.wake(SNAPSHOT)
+        await self._tell_gateways()
         return await self.get(caller, found.key.id)
+
+    async def _tell_gateways(self) -> None:
+        """Wake them, and give them a moment, so that a key works (or is refused) as soon as its caller is answered."""
+        state = self._state
+        async with state.db.read() as tx:
+            revision = await changes.current(tx)
+        state.hub.wake(SNAPSHOT)
+        await state.followers.caught_up(revision, len(state.stats.running(state.clock.unix_s())))
 
 
 async def _views(tx: Tx, found: Iterable[ApiKey]) -> tuple[KeyView, ...]:

@@ -35,4 +35,5 @@ class SnapshotDesk:
             left_s = deadline - clock.monotonic_s()
             if left_s <= 0 or hub.closed:
                 return SnapshotDelta(revision=revision, full=False, server_time=clock.unix_s())
-            await hub.wait(SNAPSHOT, seen, min(left_s, POLL_S))
+            with self._state.followers.waiting_at(since):
+                await hub.wait(SNAPSHOT, seen, min(left_s, POLL_S))

@@ -6,6 +6,7 @@ import platform
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from yunhe.control.followers import Followers
 from yunhe.control.hub import Hub
 from yunhe.control.log_exchange import LogExchange
 from yunhe.control.stats import StatsRing
@@ -42,6 +43,7 @@ class ControlState:
     hub: Hub
     stats: StatsRing
     logs: LogExchange
+    followers: Followers
 
 
 def build_state(home: Home, db: Database, clock: Clock, secrets: Secrets) -> ControlState:
@@ -57,4 +59,5 @@ def build_state(home: Home, db: Database, clock: Clock, secrets: Secrets) -> Con
         hub=hub,
         stats=StatsRing(),
         logs=LogExchange(hub),
+        followers=Followers(),
     )

@@ -21,7 +21,7 @@ def test_every_error_has_a_code_of_its_own_a_status_and_a_next_step() -> None:
     assert len(codes) == len(set(codes))
     for error in errors:
         assert 400 <= error.http_status <= 599
-        assert error().next_step.endswith((".", ")"))
+        assert error.default_next_step.endswith((".", ")"))
 
 
 def test_only_what_may_succeed_later_is_retryable() -> None:
