@@ -121,10 +121,10 @@ class Admission:
             raise unavailable(f"Requests cannot be recorded: {why}. Please try again later.", "spool_unavailable", 5.0)
         own_id = self._head.headers.get(b"x-request-id", b"")
         admitted = Admitted(worker, call, self._key, self._project, model, new_request_id(), own_id)
-        weight = call.prompt_estimate + min(
-            routing.EXPECTED_COMPLETION_TOKENS if call.completion_max is None else call.completion_max,
-            model.context_length,
-        )
+        if call.choice_max is None:
+            weight = call.prompt_estimate + routing.EXPECTED_COMPLETION_TOKENS * call.choices
+        else:
+            weight = call.prompt_estimate + call.completion_max(model.context_length)
         admitted.tokens = weight
         try:
             admitted.room = worker.limits.admit(time.monotonic(), self._key.owner, self._project.owner, weight)
@@ -222,7 +222,6 @@ def _worst_cost(call: Call, model: ModelEntry) -> int:
     price = model.price
     if price is None:
         return 0
-    context = model.context_length
-    prompt = min(call.prompt_bound, context)
-    completion = context if call.completion_max is None else call.completion_max
+    prompt = min(call.prompt_bound, model.context_length)
+    completion = call.completion_max(model.context_length)
     return pricing.cost_micro(prompt, completion, price.input_micro_per_mtok, price.output_micro_per_mtok)

@@ -356,6 +356,9 @@ class ClientConnection(asyncio.Protocol):
                 self.exchange.tick(now_s)
             if state == _BUSY:
                 return
+        if state == _BODY and self._reading_paused:
+            # We do not read because control reads slowly: not the client's fault.
+            self._deadline_s = now_s + self._worker.options.body_idle_timeout_s
         if now_s < self._deadline_s and not (state == _BODY and 0 < self._body_deadline_s < now_s):
             return
         if state == _HEAD and not self._pending:

@@ -65,7 +65,7 @@ class Options:
     segment_bytes: int = 4 * MIB
     #: Below this much free disk (or when no further segment can be laid out) no request is admitted.
     disk_free_bytes_min: int = 16 * MIB
-    #: Streams in flight that the journal can hold; beyond, requests are refused as overloaded.
+    #: Streams in flight that the journal can hold; further ones are lost to billing if the worker is killed.
     journal_slots: int = 4096
     snapshot_wait_s: float = 20.0
     #: Between looks for directories of workers that died.

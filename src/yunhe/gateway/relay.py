@@ -48,7 +48,7 @@ class Relay(ABC):
         self._failure = ""
         self._deadline_s = 0.0
         call = admitted.call
-        self._weight = routing.request_tokens(call.prompt_estimate, call.completion_max)
+        self._weight = routing.request_tokens(call.prompt_estimate, call.choice_max)
         self._worker.stats.in_flight += 1
 
     def start(self) -> None:
@@ -111,6 +111,7 @@ class Relay(ABC):
         self._failure = why
         self._upstream = None
         self._error = None
+        self._error_bytes = 0
         self._fresh = False
         replica.end(self._weight)
         if breaking:

@@ -114,8 +114,15 @@ class Call(Struct):
     prompt_estimate: int
     #: No tokenizer makes more tokens of the body than this.
     prompt_bound: int
-    #: Bound over all choices; None when the client gave none.
-    completion_max: int | None
+    #: Bound on one choice's tokens; None when the client gave none.
+    choice_max: int | None
+    #: Answers asked for at once.
+    choices: int
+
+    def completion_max(self, context_length: int) -> int:
+        """Answer tokens that all choices together can have, each within the model's context."""
+        one = context_length if self.choice_max is None or self.choice_max > context_length else self.choice_max
+        return one * self.choices
 
 
 _CHAT: Final = msgspec.json.Decoder(ChatBody)
@@ -146,7 +153,7 @@ def read_call(endpoint: str, body: bytes) -> Call:
         if endpoint == "completions":
             return _completion(body)
         embedding = _EMBEDDING.decode(body)
-        return Call(endpoint, embedding.model, body, False, False, False, len(body) // 4 or 1, len(body), 0)
+        return Call(endpoint, embedding.model, body, False, False, False, len(body) // 4 or 1, len(body), 0, 1)
     except UnicodeDecodeError:
         raise bad_request("The request body is not valid UTF-8.", code="invalid_utf8") from None
     except msgspec.ValidationError as error:
@@ -200,7 +207,8 @@ def _generation(endpoint: str, parsed: Generation, body: bytes, limit: int | Non
         options is not UNSET,
         size // 4 or 1,
         size + _TEMPLATE_TOKENS,
-        None if limit is None else limit * choices,
+        limit,
+        choices,
     )
 
 

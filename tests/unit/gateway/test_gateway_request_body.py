@@ -53,24 +53,27 @@ def test_an_escaped_name_is_seen_too() -> None:
 def test_bounds_on_tokens() -> None:
     raw = msgspec.json.encode({**BASE, "max_tokens": 10, "n": 3})
     call = read_call("chat.completions", raw)
-    assert call.completion_max == 30
+    assert call.completion_max(100) == 30
+    assert call.completion_max(5) == 15
     assert call.prompt_bound >= len(raw)
-    assert read_call("chat.completions", msgspec.json.encode(BASE)).completion_max is None
+    assert read_call("chat.completions", msgspec.json.encode(BASE)).completion_max(100) == 100
     newer = msgspec.json.encode({**BASE, "max_tokens": 10, "max_completion_tokens": 4})
-    assert read_call("chat.completions", newer).completion_max == 4
+    assert read_call("chat.completions", newer).completion_max(100) == 4
+    endless = msgspec.json.encode({**BASE, "max_tokens": 10**15})
+    assert read_call("chat.completions", endless).completion_max(100) == 100
     prompts = msgspec.json.encode({"model": "m", "prompt": ["a", "b"], "max_tokens": 10})
-    assert read_call("completions", prompts).completion_max == 20
+    assert read_call("completions", prompts).completion_max(100) == 20
     tokens = msgspec.json.encode({"model": "m", "prompt": [1, 2, 3], "max_tokens": 10})
-    assert read_call("completions", tokens).completion_max == 10
+    assert read_call("completions", tokens).completion_max(100) == 10
 
 
 def test_nulls_are_taken_as_absent() -> None:
     call = read_call("chat.completions", msgspec.json.encode({**BASE, "max_tokens": None, "stream": None, "n": None}))
-    assert (call.stream, call.completion_max) == (False, None)
+    assert (call.stream, call.choice_max, call.choices) == (False, None, 1)
 
 
 def test_embeddings_take_texts_and_tokens() -> None:
     for given in ("a", ["a", "b"], [1, 2], [[1], [2]]):
-        assert read_call("embeddings", msgspec.json.encode({"model": "m", "input": given})).completion_max == 0
+        assert read_call("embeddings", msgspec.json.encode({"model": "m", "input": given})).completion_max(100) == 0
     with pytest.raises(Refusal):
         read_call("embeddings", b'{"model":"m","input":[]}')
