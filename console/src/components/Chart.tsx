@@ -7,6 +7,8 @@ import { onThemeChange } from "../app/theme";
 
 echarts.use([BarChart, LineChart, AriaComponent, GridComponent, LegendComponent, TooltipComponent, CanvasRenderer]);
 
+const HEIGHT_PX = 240;
+
 export type Series = { name: string; unit: string; values: [string, number | null][]; axis?: 0 | 1 };
 
 function colour(name: string): string {
@@ -21,7 +23,7 @@ function linePoints(values: Series["values"]) {
   });
 }
 
-function option(series: Series[], kind: "line" | "bar") {
+function option(series: Series[], kind: "line" | "bar", from: number | undefined) {
   const [ink, line, panel] = [colour("--ink-2"), colour("--line"), colour("--panel")];
   const axes = [...new Set(series.map((one) => one.axis ?? 0))].map((index) => ({
     type: "value",
@@ -41,7 +43,7 @@ function option(series: Series[], kind: "line" | "bar") {
     grid: { left: 8, right: 8, top: 44, bottom: 4, containLabel: true },
     legend: { top: 0, right: 0, textStyle: { color: ink }, icon: "roundRect", itemWidth: 12, itemHeight: 4 },
     tooltip: { trigger: "axis", backgroundColor: panel, borderColor: line, textStyle: { color: colour("--ink") }, confine: true },
-    xAxis: { type: "time", axisLabel: { color: ink, hideOverlap: true }, axisLine: { lineStyle: { color: line } }, splitLine: { show: false } },
+    xAxis: { type: "time", ...(from === undefined ? {} : { min: from, max: Date.now() }), axisLabel: { color: ink, hideOverlap: true }, axisLine: { lineStyle: { color: line } }, splitLine: { show: false } },
     yAxis: axes,
     series: series.map((one) => ({
       name: one.name,
@@ -58,8 +60,8 @@ function option(series: Series[], kind: "line" | "bar") {
   };
 }
 
-/** A chart over time with units on its axes; redrawn when the theme changes. */
-export function Chart({ series, label, kind = "line", height = 240 }: { series: Series[]; label: string; kind?: "line" | "bar"; height?: number }) {
+/** A chart over time with units on its axes, beginning at `from` (ms) or with its first point; redrawn when the theme changes. */
+export function Chart({ series, label, kind = "line", from }: { series: Series[]; label: string; kind?: "line" | "bar"; from?: number }) {
   const box = useRef<HTMLDivElement>(null);
   const chart = useRef<echarts.ECharts | null>(null);
   useEffect(() => {
@@ -75,9 +77,9 @@ export function Chart({ series, label, kind = "line", height = 240 }: { series: 
     };
   }, []);
   useEffect(() => {
-    const draw = () => chart.current?.setOption(option(series, kind), { notMerge: true });
+    const draw = () => chart.current?.setOption(option(series, kind, from), { notMerge: true });
     draw();
     return onThemeChange(draw);
-  }, [series, kind]);
-  return <div ref={box} role="img" aria-label={label} style={{ height }} />;
+  }, [series, kind, from]);
+  return <div ref={box} role="img" aria-label={label} style={{ height: HEIGHT_PX }} />;
 }

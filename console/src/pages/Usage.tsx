@@ -9,7 +9,8 @@ import { Chart, type Series } from "../components/Chart";
 import { Empty, ErrorBox, Skeleton, StateBadge } from "../components/feedback";
 import { grid, PageHead, Panel, Stat, Table } from "../components/layout";
 
-const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 const PERIODS = [1, 7, 30, 90];
 type Usage = Schemas["Usage"];
 
@@ -63,8 +64,8 @@ function Figures({ project, days }: { project: string; days: number }) {
     <div className={grid.stats}>
       <Stat label={t("usage.balance")} value={f.credits(balance.data.balance_micro)} unit={t("usage.credits")} detail={`${f.credits(balance.data.available_micro)} ${t("usage.available")}`} />
       <Stat label={t("usage.cost")} value={f.credits(total.cost_micro)} unit={t("usage.credits")} />
-      <Stat label={t("usage.requests")} value={f.whole(total.requests)} detail={`${f.whole(total.errors)} ${t("usage.errors")}`} />
-      <Stat label={t("usage.completion")} value={f.whole(total.completion_tokens)} detail={`${f.whole(total.prompt_tokens)} ${t("usage.prompt")}`} />
+      <Stat label={t("usage.requests")} value={f.whole(total.requests)} detail={`${f.whole(total.errors)} ${t("usage.errors").toLocaleLowerCase()}`} />
+      <Stat label={t("usage.completion")} value={f.whole(total.completion_tokens)} detail={`${f.whole(total.prompt_tokens)} ${t("usage.prompt").toLocaleLowerCase()}`} />
     </div>
   );
 }
@@ -82,7 +83,7 @@ function OverTime({ project, days }: { project: string; days: number }) {
   }, [groups, t]);
   return (
     <Panel title={t("usage.chart")} cli={`yunhe usage --by ${days <= 1 ? "hour" : "day"}`}>
-      {!groups ? <Skeleton lines={5} /> : groups.length === 0 ? <Empty text={t("usage.empty")} /> : <Chart kind="bar" label={t("usage.chart")} series={series} />}
+      {!groups ? <Skeleton lines={5} /> : groups.length === 0 ? <Empty text={t("usage.empty")} /> : <Chart kind="bar" label={t("usage.chart")} series={series} from={Date.parse(since(days)) - (days <= 1 ? HOUR_MS : DAY_MS)} />}
     </Panel>
   );
 }
