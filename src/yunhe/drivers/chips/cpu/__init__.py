@@ -85,7 +85,10 @@ class CpuChip:
         ]
 
     def measure(self, card: Card, cache_dir: Path) -> Card:
-        """The card with measured speeds; cached by what the CPU is and how many cores it has."""
+        """The card with measured speeds, cached by what the CPU is and how many cores it has.
+
+        What was measured while others used the cores is shown but not cached: the next agent measures again.
+        """
         cache = cache_dir / f"{card.chip}-{card.cores}.json"
         try:
             return replace(card, speeds=msgspec.json.decode(cache.read_bytes(), type=dict[str, Measure]))

@@ -15,6 +15,8 @@ from typing import Final
 from yunhe.pool.model import Measure
 
 TIME_LIMIT_S: Final = 30
+#: With less of the cores' time than this a figure is too low to be kept.
+QUIET_SHARE: Final = 0.9
 _UNITS: Final = {
     "memory_bandwidth": "bytes_per_s",
     "matmul_f32": "flop_per_s",
@@ -24,7 +26,7 @@ _UNITS: Final = {
 
 
 def measure_speeds(features: Sequence[str], cores: int) -> tuple[dict[str, Measure], bool]:
-    """What could be measured, and whether that is all that this CPU has. Takes about three seconds.
+    """What could be measured, and whether all was, on cores that nobody else used. Takes about three seconds.
 
     ``memory_bandwidth``: reading and writing of a copy by all cores. ``matmul_f32``: numpy's BLAS. ``dot_bf16_avx512``
     and ``dot_int8_avx512``: peak rate of the processor's own dot-product instructions on registers, absent where it
@@ -36,11 +38,14 @@ def measure_speeds(features: Sequence[str], cores: int) -> tuple[dict[str, Measu
     if "avx512_vnni" in features:
         kinds.append("dot_int8_avx512")
     found: dict[str, Measure] = {}
+    quiet = True
     for kind in kinds:
         command = [sys.executable, "-m", "yunhe.drivers.chips.cpu.speed_run", kind, str(cores)]
         try:
             done = subprocess.run(command, capture_output=True, timeout=TIME_LIMIT_S, check=True, text=True)
-            found[kind] = Measure(float(json.loads(done.stdout)["value"]), _UNITS[kind], "measured")
+            rate = json.loads(done.stdout)
+            found[kind] = Measure(float(rate["value"]), _UNITS[kind], "measured")
+            quiet = quiet and float(rate["share"]) >= QUIET_SHARE
         except (subprocess.SubprocessError, ValueError, KeyError):
             continue
-    return found, len(found) == len(kinds)
+    return found, quiet and len(found) == len(kinds)

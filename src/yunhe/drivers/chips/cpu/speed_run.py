@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Final
 
 ROUNDS: Final = 5
@@ -26,14 +27,26 @@ _OPERATIONS: Final = {"bf16": 64, "int8": 128}
 _OPCODE: Final = {"bf16": (0x06, 0x52), "int8": (0x05, 0x50)}
 
 
-def best_rate(work: float, run: Callable[[], object]) -> float:
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The best of a few runs."""
+
+    #: Work a second.
+    value: float
+    #: How much of the cores' time that run got; less than all where others used them too.
+    share: float
+
+
+def best_rate(work: float, cores: int, run: Callable[[], object]) -> Rate:
     """``work`` over the shortest of a few runs, per second."""
-    best = float("inf")
+    best = Rate(0.0, 0.0)
     for _ in range(ROUNDS):
-        begin = time.perf_counter()
+        begin, begin_cpu = time.perf_counter(), time.process_time()
         run()
-        best = min(best, time.perf_counter() - begin)
-    return work / best
+        took = time.perf_counter() - begin
+        if work / took > best.value:
+            best = Rate(work / took, (time.process_time() - begin_cpu) / (took * cores))
+    return best
 
 
 def on_all_cores(cores: int, work: Callable[[int], object]) -> Callable[[], None]:
@@ -49,22 +62,24 @@ def on_all_cores(cores: int, work: Callable[[int], object]) -> Callable[[], None
     return run
 
 
-def memory_bandwidth(cores: int) -> float:
+def memory_bandwidth(cores: int) -> Rate:
     """Bytes read and written a second by copying buffers that no cache holds, one pair a core."""
     import numpy as np
 
     size = min(COPY_BYTES, COPY_TOTAL_BYTES_MAX // (2 * cores))
     pairs = [(np.ones(size, np.uint8), np.empty(size, np.uint8)) for _ in range(cores)]
-    return best_rate(2.0 * size * cores, on_all_cores(cores, lambda core: np.copyto(pairs[core][1], pairs[core][0])))
+    return best_rate(
+        2.0 * size * cores, cores, on_all_cores(cores, lambda core: np.copyto(pairs[core][1], pairs[core][0]))
+    )
 
 
-def matmul_f32(cores: int) -> float:
+def matmul_f32(cores: int) -> Rate:
     """Floating-point operations a second of numpy's matrix product, with the BLAS's own threads."""
     import numpy as np
 
     a = np.ones((MATRIX_SIDE, MATRIX_SIDE), np.float32)
     b, out = a.copy(), np.empty_like(a)
-    return best_rate(2.0 * MATRIX_SIDE**3, lambda: np.matmul(a, b, out))
+    return best_rate(2.0 * MATRIX_SIDE**3, cores, lambda: np.matmul(a, b, out))
 
 
 def dot_loop(kind: str) -> bytes:
@@ -79,27 +94,27 @@ def dot_loop(kind: str) -> bytes:
     return bytes(code) + b"\xc5\xf8\x77\xc3"  # vzeroupper; ret
 
 
-def dot(kind: str, cores: int) -> float:
+def dot(kind: str, cores: int) -> Rate:
     """Operations a second of the processor's dot-product instruction on registers, all cores together."""
     page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     page.write(dot_loop(kind))
     loop = ctypes.CFUNCTYPE(None, ctypes.c_uint64)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
     work = float(_OPERATIONS[kind]) * ACCUMULATORS * LOOPS * cores
-    return best_rate(work, on_all_cores(cores, lambda _core: loop(LOOPS)))
+    return best_rate(work, cores, on_all_cores(cores, lambda _core: loop(LOOPS)))
 
 
 def main() -> None:
-    """Print the rate as JSON."""
+    """Print the rate and the share of the cores as JSON."""
     kind, cores = sys.argv[1], int(sys.argv[2])
     # An agent that ends must not leave this behind.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    kinds: dict[str, Callable[[], float]] = {
+    kinds: dict[str, Callable[[], Rate]] = {
         "memory_bandwidth": lambda: memory_bandwidth(cores),
         "matmul_f32": lambda: matmul_f32(cores),
         "dot_bf16_avx512": lambda: dot("bf16", cores),
         "dot_int8_avx512": lambda: dot("int8", cores),
     }
-    print(json.dumps({"value": kinds[kind]()}))
+    print(json.dumps(asdict(kinds[kind]())))
 
 
 if __name__ == "__main__":
