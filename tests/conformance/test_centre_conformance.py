@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +219,7 @@ print('parent', flush=True)
 def descendants(bench: Bench, workload_id: str, count: int) -> list[int]:
     def all_of_them() -> list[int] | None:
         words = bench.centre.logs(workload_id, 0, MIB).text.split()
-        pids = [int(pid) for word, pid in zip(words, words[1:], strict=False) if word == "child"]
+        pids = [int(pid) for word, pid in pairwise(words) if word == "child"]
         return pids if len(pids) == count else None
 
     return eventually("its children run", all_of_them)

@@ -7,12 +7,12 @@ user may make one; else the keeper looks at resident memory twice a second, whic
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -23,7 +23,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from yunhe.drivers.centres.local import cgroups, host, log_segments
-from yunhe.drivers.centres.local.processes import ProcessIdentity, is_alive, kill_marked, send
+from yunhe.drivers.centres.local.processes import (
+    ProcessIdentity,
+    has_ended,
+    is_alive,
+    kill_marked,
+    send,
+    wait_for_end,
+)
 from yunhe.pool.errors import CentreUnavailable, WorkloadRejected
 from yunhe.pool.model import Inventory, Node
 from yunhe.pool.workload import LogChunk, Workload, WorkloadStatus
@@ -45,8 +52,8 @@ class LocalCentre:
     def __init__(self, state_dir: Path) -> None:
         self._root = state_dir
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        #: Keepers that this instance started and must reap.
-        self._keepers: dict[str, subprocess.Popen[bytes]] = {}
+        #: Pids of the keepers that this instance started and must reap.
+        self._keepers: dict[str, int] = {}
         #: Calls come from several threads; one that is starting must not be seen half made.
         self._lock = threading.RLock()
 
@@ -131,14 +138,16 @@ class LocalCentre:
         """End what a lost keeper left behind, and write down that it was lost."""
         kill_marked(f"{_MARK}={directory}")
         ended = {"phase": "lost", "exit_code": None, "reason": reason}
-        _write_json(directory / "exit.json", ended)
+        with contextlib.suppress(OSError):
+            # On a full disk the next look comes to the same conclusion.
+            _write_json(directory / "exit.json", ended)
         return ended
 
     def _keeper_lives(self, directory: Path) -> bool:
         """Also true for a keeper that has only just been started and has not introduced itself yet."""
         child = self._keepers.get(directory.name)
         if child is not None:
-            if child.poll() is None:
+            if not has_ended(child):
                 return True
             del self._keepers[directory.name]
         identity = _identity(directory)
@@ -152,8 +161,10 @@ class LocalCentre:
         with self._lock:
             if not directory.is_dir() or (directory / "exit.json").exists():
                 return
-            # The keeper looks for this file before it starts anything, so a stop that comes too early is not lost.
-            _write_json(directory / "stop.json", {"grace_s": grace_s})
+            with contextlib.suppress(OSError):
+                # The keeper looks for this before it starts anything, so a stop that comes too early is not lost.
+                # Without it, on a full disk, it gives a grace of its own choice.
+                _write_json(directory / "stop.json", {"grace_s": grace_s})
             identity = _identity(directory)
             if identity is not None:
                 send(identity, signal.SIGTERM)
@@ -182,7 +193,7 @@ class LocalCentre:
                 # Writing that was the keeper's last deed.
                 child = self._keepers.pop(workload_id, None)
                 if child is not None:
-                    child.wait(_KEEPER_LIMIT_S)
+                    wait_for_end(child)
             elif self._keeper_lives(directory):
                 return
             kill_marked(f"{_MARK}={directory}")
@@ -212,15 +223,15 @@ def _check(workload: Workload) -> None:
         raise WorkloadRejected(f"This host can never run it: {'; '.join(problems)}.", fields=problems)
 
 
-def _start_keeper(directory: Path) -> subprocess.Popen[bytes]:
-    with (directory / "keeper.log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-I", str(_SHIM), str(directory)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+def _start_keeper(directory: Path) -> int:
+    log = (os.POSIX_SPAWN_OPEN, 1, str(directory / "keeper.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-I", str(_SHIM), str(directory)],
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), log, (os.POSIX_SPAWN_DUP2, 1, 2)],
+        setsid=True,
+    )
 
 
 def _identity(directory: Path) -> ProcessIdentity | None:

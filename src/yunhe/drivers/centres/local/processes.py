@@ -60,6 +60,20 @@ def send(process: ProcessIdentity, number: signal.Signals) -> None:
             return
 
 
+def has_ended(child: int) -> bool:
+    """Whether a child of this process has ended; collects what is left of it."""
+    try:
+        return os.waitpid(child, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
+
+
+def wait_for_end(child: int) -> None:
+    """Wait until a child of this process has ended, and collect what is left of it."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(child, 0)
+
+
 def marked(marker: str) -> list[int]:
     """Live processes whose environment has the entry ``NAME=value``, as far as this user may look."""
     wanted = marker.encode()

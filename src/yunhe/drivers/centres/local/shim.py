@@ -21,6 +21,8 @@ from typing import Any
 SEGMENT_BYTES = 4 * 1024 * 1024
 SEGMENTS_KEPT = 4
 READ_BYTES = 65_536
+#: Kept on disk for the report of the end, should the log or others have filled it by then.
+RESERVE_BYTES = 4096
 TICK_S = 0.5
 GRACE_S_DEFAULT = 10.0
 STRAGGLERS_S = 5.0
@@ -160,6 +162,7 @@ class Keeper:
         signal.signal(signal.SIGTERM, self._on_stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._introduce()
+        self._note("reserve", {"room": "x" * RESERVE_BYTES})
         # Whoever asked before the introduction could not signal us.
         if (self._directory / "stop.json").exists():
             self._finish(None, "stopped")
@@ -289,6 +292,7 @@ class Keeper:
 
     def _finish(self, code: int | None, reason: str) -> None:
         self._group.remove()
+        (self._directory / "reserve").unlink(missing_ok=True)
         self._note("exit.json", {"exit_code": code, "reason": reason, "at": time.time()})
 
     def _note(self, name: str, value: dict[str, Any]) -> None:
