@@ -1,11 +1,11 @@
 import { BarChart, LineChart } from "echarts/charts";
-import { AriaComponent, GridComponent, LegendComponent, TooltipComponent } from "echarts/components";
+import { GridComponent, LegendComponent, TooltipComponent } from "echarts/components";
 import * as echarts from "echarts/core";
 import { CanvasRenderer } from "echarts/renderers";
 import { useEffect, useRef } from "react";
 import { onThemeChange } from "../app/theme";
 
-echarts.use([BarChart, LineChart, AriaComponent, GridComponent, LegendComponent, TooltipComponent, CanvasRenderer]);
+echarts.use([BarChart, LineChart, GridComponent, LegendComponent, TooltipComponent, CanvasRenderer]);
 
 const HEIGHT_PX = 240;
 
@@ -37,7 +37,6 @@ function option(series: Series[], kind: "line" | "bar", from: number | undefined
   }));
   return {
     animation: false,
-    aria: { enabled: true },
     color: [colour("--chart-1"), colour("--chart-2"), colour("--chart-3")],
     textStyle: { fontFamily: colour("--font") },
     grid: { left: 8, right: 8, top: 44, bottom: 4, containLabel: true },
