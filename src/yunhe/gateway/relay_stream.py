@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from yunhe.gateway import answer, meter, sse
@@ -9,7 +10,9 @@ from yunhe.gateway.client import ClientConnection
 from yunhe.gateway.meter import Tokens
 from yunhe.gateway.refusal import SERVER, error_body
 from yunhe.gateway.relay import Relay
+from yunhe.gateway.replica import Replica
 from yunhe.gateway.settlement import Admitted
+from yunhe.gateway.upstream import UpstreamConnection
 from yunhe.ledger.usage import Outcome
 
 _LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -19,8 +22,8 @@ class StreamRelay(Relay):
     """Passes events on as they come; knows at every moment what was delivered."""
 
     __slots__ = (
-        "_chunked", "_counts", "_delivered", "_finished", "_journal", "_probe_key", "_rename", "_seen_text", "_sent",
-        "_slot", "_tail", "_usage",
+        "_chunked", "_counts", "_delivered", "_finished", "_head", "_journal", "_probe_key", "_rename", "_seen_text",
+        "_sent", "_slot", "_tail", "_usage",
     )  # fmt: skip
 
     def __init__(self, client: ClientConnection, admitted: Admitted) -> None:
@@ -32,7 +35,9 @@ class StreamRelay(Relay):
     def _reset(self) -> None:
         self._status = 0
         self._tail = b""
-        #: The answer's head is out: no failover any more.
+        #: The answer's head, prepared for this replica.
+        self._head = b""
+        #: It is out: no failover any more.
         self._sent = False
         self._finished = False
         self._seen_text = False
@@ -102,21 +107,35 @@ class StreamRelay(Relay):
             self._attempt_failed("it did not answer with a stream of events")
             return False
         replica.succeeded()
+        if not self._head:
+            self._prepare()
+        self._admitted.first_byte()
+        self._client.transport.write(self._head)
+        self._sent = True
+        return True
+
+    def _send(self, connection: UpstreamConnection, replica: Replica) -> None:
+        super()._send(connection, replica)
+        # Once the request is out and while the replica works: what the first event would otherwise wait for.
+        asyncio.get_running_loop().call_soon(self._prepare)
+
+    def _prepare(self) -> None:
+        """The answer's head, and the stream's place in the journal."""
+        replica = self._admitted.replica
+        if self._over or self._head or replica is None or self._client.head is None:
+            return
         admitted = self._admitted
-        admitted.first_byte()
         self._probe_key = replica.probe_key
         self._rename = replica.model_patterns
         admitted.open_journal(admitted.call.prompt_estimate, replica)
         self._slot = admitted.slot
         framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
-        if not self._chunked and self._client.head is not None:
+        if not self._chunked:
             self._client.head.keep_alive = False
-        self._client.transport.write(
+        self._head = (
             b"%bcontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
             b"x-accel-buffering: no\r\n%b%b\r\n" % (self._client.head_start(200), framing, self._answer_lines())
         )
-        self._sent = True
-        return True
 
     def _event(self, event: bytes) -> bytes:
         """One event with its blank line: what of it goes out."""

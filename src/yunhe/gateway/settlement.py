@@ -98,7 +98,9 @@ class Admitted:
             self.ttft_s = time.monotonic() - self.started_s
 
     def open_journal(self, prompt_estimate: int, replica: Replica) -> None:
-        """Protect a stream against the worker's death."""
+        """Protect a stream against the worker's death; again when another replica takes over."""
+        if self.slot >= 0:
+            self.worker.journal.close_slot(self.slot)
         stream = journal.OpenStream(
             msgspec.Raw(_encode(self.record("gateway_crash", 200, meter.NONE))),
             replica.entry.usage_probe,
