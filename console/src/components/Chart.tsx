@@ -23,7 +23,7 @@ function linePoints(values: Series["values"]) {
   });
 }
 
-function option(series: Series[], kind: "line" | "bar", from: number | undefined) {
+function option(series: Series[], kind: "line" | "bar") {
   const [ink, line, panel] = [colour("--ink-2"), colour("--line"), colour("--panel")];
   const axes = [...new Set(series.map((one) => one.axis ?? 0))].map((index) => ({
     type: "value",
@@ -42,7 +42,7 @@ function option(series: Series[], kind: "line" | "bar", from: number | undefined
     grid: { left: 8, right: 8, top: 44, bottom: 4, containLabel: true },
     legend: { top: 0, right: 0, textStyle: { color: ink }, icon: "roundRect", itemWidth: 12, itemHeight: 4 },
     tooltip: { trigger: "axis", backgroundColor: panel, borderColor: line, textStyle: { color: colour("--ink") }, confine: true },
-    xAxis: { type: "time", ...(from === undefined ? {} : { min: from, max: Date.now() }), axisLabel: { color: ink, hideOverlap: true }, axisLine: { lineStyle: { color: line } }, splitLine: { show: false } },
+    xAxis: { type: "time", axisLabel: { color: ink, hideOverlap: true }, axisLine: { lineStyle: { color: line } }, splitLine: { show: false } },
     yAxis: axes,
     series: series.map((one) => ({
       name: one.name,
@@ -59,8 +59,8 @@ function option(series: Series[], kind: "line" | "bar", from: number | undefined
   };
 }
 
-/** A chart over time with units on its axes, beginning at `from` (ms) or with its first point; redrawn when the theme changes. */
-export function Chart({ series, label, kind = "line", from }: { series: Series[]; label: string; kind?: "line" | "bar"; from?: number }) {
+/** A chart over time with units on its axes; redrawn when the theme changes. */
+export function Chart({ series, label, kind = "line" }: { series: Series[]; label: string; kind?: "line" | "bar" }) {
   const box = useRef<HTMLDivElement>(null);
   const chart = useRef<echarts.ECharts | null>(null);
   useEffect(() => {
@@ -76,9 +76,9 @@ export function Chart({ series, label, kind = "line", from }: { series: Series[]
     };
   }, []);
   useEffect(() => {
-    const draw = () => chart.current?.setOption(option(series, kind, from), { notMerge: true });
+    const draw = () => chart.current?.setOption(option(series, kind), { notMerge: true });
     draw();
     return onThemeChange(draw);
-  }, [series, kind, from]);
+  }, [series, kind]);
   return <div ref={box} role="img" aria-label={label} style={{ height: HEIGHT_PX }} />;
 }

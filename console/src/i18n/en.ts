@@ -190,6 +190,11 @@ export const en = {
   "state.draining": "draining",
   "state.stopping": "stopping",
   "state.failed": "failed",
+  "state.client_disconnected": "client disconnected",
+  "state.upstream_error": "server error",
+  "state.timeout": "timed out",
+  "state.gateway_crash": "gateway ended",
+  "state.refused": "refused",
 };
 
 export type Messages = typeof en;

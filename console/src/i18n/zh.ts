@@ -191,4 +191,9 @@ export const zh: Messages = {
   "state.draining": "排空中",
   "state.stopping": "停止中",
   "state.failed": "失败",
+  "state.client_disconnected": "客户端断开",
+  "state.upstream_error": "上游错误",
+  "state.timeout": "超时",
+  "state.gateway_crash": "网关中断",
+  "state.refused": "已拒绝",
 };

@@ -3,7 +3,7 @@ import { useMemo } from "react";
 import { useSearchParams } from "wouter";
 import { get, type Page, type Schemas } from "../api/client";
 import { useFormat } from "../app/format";
-import { useI18n } from "../app/i18n";
+import { stateWord, useI18n } from "../app/i18n";
 import { useSession } from "../app/session";
 import { Chart, type Series } from "../components/Chart";
 import { Empty, ErrorBox, Skeleton, StateBadge } from "../components/feedback";
@@ -43,6 +43,14 @@ function since(days: number): string {
   return new Date(Math.floor((Date.now() - days * DAY_MS) / 60_000) * 60_000).toISOString();
 }
 
+/** The beginnings of the period's hours, or days when it is longer than one. */
+function buckets(days: number): number[] {
+  const step = days <= 1 ? HOUR_MS : DAY_MS;
+  const last = Math.floor(Date.now() / step);
+  const count = (days * DAY_MS) / step;
+  return Array.from({ length: count + 1 }, (_, index) => (last - count + index) * step);
+}
+
 function useUsage(project: string, days: number, groupBy: string) {
   return useQuery({
     queryKey: ["usage", project, days, groupBy],
@@ -75,15 +83,17 @@ function OverTime({ project, days }: { project: string; days: number }) {
   const usage = useUsage(project, days, days <= 1 ? "hour" : "day");
   const groups = usage.data?.groups;
   const series = useMemo<Series[]>(() => {
-    const pick = (value: (g: Schemas["UsageGroup"]) => number) => (groups ?? []).map((g): [string, number] => [g.key, value(g)]);
+    const known = new Map((groups ?? []).map((group) => [Date.parse(group.key), group]));
+    const pick = (value: (g: Schemas["UsageGroup"]) => number) =>
+      buckets(days).map((at): [string, number] => [new Date(at).toISOString(), known.has(at) ? value(known.get(at)!) : 0]);
     return [
       { name: t("usage.prompt"), unit: "tokens", values: pick((g) => g.prompt_tokens) },
       { name: t("usage.completion"), unit: "tokens", values: pick((g) => g.completion_tokens) },
     ];
-  }, [groups, t]);
+  }, [groups, days, t]);
   return (
     <Panel title={t("usage.chart")} cli={`yunhe usage --by ${days <= 1 ? "hour" : "day"}`}>
-      {!groups ? <Skeleton lines={5} /> : groups.length === 0 ? <Empty text={t("usage.empty")} /> : <Chart kind="bar" label={t("usage.chart")} series={series} from={Date.parse(since(days)) - (days <= 1 ? HOUR_MS : DAY_MS)} />}
+      {!groups ? <Skeleton lines={5} /> : groups.length === 0 ? <Empty text={t("usage.empty")} /> : <Chart kind="bar" label={t("usage.chart")} series={series} />}
     </Panel>
   );
 }
@@ -138,7 +148,7 @@ function Recent({ project }: { project: string }) {
           columns={[
             { head: t("usage.when"), cell: (record) => <time dateTime={record.started_at} title={record.request_id}>{f.when(record.started_at)}</time> },
             { head: t("common.model"), cell: (record) => record.model },
-            { head: t("usage.outcome"), cell: (record) => <StateBadge state={record.outcome === "ok" ? "ok" : record.outcome === "client_disconnected" ? "stopped" : "error"} label={record.outcome.replaceAll("_", " ")} /> },
+            { head: t("usage.outcome"), cell: (record) => <StateBadge state={record.outcome === "ok" ? "ok" : record.outcome === "client_disconnected" ? "stopped" : "error"} label={stateWord(t, record.outcome)} /> },
             { head: t("usage.prompt"), number: true, cell: (record) => f.whole(record.prompt_tokens) },
             { head: t("usage.completion"), number: true, cell: (record) => f.whole(record.completion_tokens) },
             { head: t("home.ttft"), number: true, cell: (record) => f.seconds(record.ttft_s) },
