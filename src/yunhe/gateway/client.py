@@ -261,15 +261,20 @@ class ClientConnection(asyncio.Protocol):
         """Write a whole answer and go on with the next request. ``lines`` are header lines, each ended by CRLF."""
         self.transport.write(
             b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b"
-            % (self.head_start(status), content_type, len(body), lines, b"" if self._is_head() else body)
+            % (
+                self.head_start(status),
+                content_type,
+                len(body),
+                lines,
+                b"" if self.head is not None and self.head.method == b"HEAD" else body,
+            )
         )
         self.finish()
 
     def head_start(self, status: int) -> bytes:
         """Status line, Date, Server and Connection."""
-        head = self.head
-        if head is not None and head.http11 and head.keep_alive and self._state == _BUSY and not self._worker.draining:
-            return b"HTTP/1.1 %d %b\r\n%b" % (status, REASONS.get(status, b"Status"), self._worker.common_lines)
+        if status == 200 and self._stays_open() and self.head is not None and self.head.http11:
+            return self._worker.ok_lines
         connection = b"connection: keep-alive\r\n" if self._stays_open() else b"connection: close\r\n"
         return b"HTTP/1.1 %d %b\r\n%b%b" % (
             status,
@@ -277,9 +282,6 @@ class ClientConnection(asyncio.Protocol):
             self._worker.common_lines,
             connection,
         )
-
-    def _is_head(self) -> bool:
-        return self.head is not None and self.head.method == b"HEAD"
 
     def _stays_open(self) -> bool:
         head = self.head

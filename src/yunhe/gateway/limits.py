@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from yunhe.gateway.refusal import Refusal, rate_limited
 from yunhe.ledger import gcra
+from yunhe.ledger.gcra import advance, corrected, remaining
 
 _SLOTS: Final = 65536
 _PROBES: Final = 8
@@ -63,7 +64,9 @@ class Room(Struct, frozen=True, gc=False):
 
 
 UNLIMITED: Final = Room(None, 0, 0.0, None, 0, 0.0)
-_NO_STATE: Final = (0, 0.0, 0.0)
+#: Offset in the table, requests' and tokens' states.
+_State = tuple[int, float, float]
+_NO_STATE: Final[_State] = (0, 0.0, 0.0)
 #: A state further ahead than this does not fit.
 _FULL_S: Final = gcra.WINDOW_S + gcra.SLACK_S
 
@@ -107,24 +110,21 @@ class LimitTable:
         finally:
             if locked:
                 _flock(self._fd, _UNLOCK)
-        if not project.limited:
-            return _room(key, key_state, now_s)
-        room = _room(project, project_state, now_s)
-        return _tighter(_room(key, key_state, now_s), room) if key.limited else room
+        return _room(now_s, key, key_state, project, project_state)
 
-    def _advance(self, owner: Owner, now_s: float, tokens: int) -> tuple[int, float, float]:
+    def _advance(self, owner: Owner, now_s: float, tokens: int) -> _State:
         """``(offset, new states)`` of one owner, not written yet. Raises Refusal 429."""
         at, requests_s, tokens_s = self._find(owner)
         rpm, tpm = owner.rpm, owner.tpm
         if rpm is not None:
-            after_s = gcra.advance(requests_s, now_s, rpm, 1)
+            after_s = advance(requests_s, now_s, rpm, 1)
             if after_s > now_s + _FULL_S:
                 raise _refused(owner, "requests", rpm, requests_s, after_s, now_s)
             requests_s = after_s
         if tpm is not None:
             if owner.correction:
-                tokens_s = gcra.corrected(tokens_s, now_s, tpm, owner.correction)
-            after_s = gcra.advance(tokens_s, now_s, tpm, tokens)
+                tokens_s = corrected(tokens_s, now_s, tpm, owner.correction)
+            after_s = advance(tokens_s, now_s, tpm, tokens)
             if after_s > now_s + _FULL_S:
                 raise _refused(owner, "tokens", tpm, tokens_s, after_s, now_s)
             tokens_s = after_s
@@ -147,7 +147,7 @@ class LimitTable:
             for owner in self._to_correct:
                 if owner.correction and owner.tpm is not None:
                     at, requests_s, tokens_s = self._find(owner)
-                    moved = gcra.corrected(tokens_s, now_s, owner.tpm, owner.correction)
+                    moved = corrected(tokens_s, now_s, owner.tpm, owner.correction)
                     owner.correction = 0
                     _pack(self._map, at, owner.hash, requests_s, moved)
             self._to_correct.clear()
@@ -168,7 +168,7 @@ class LimitTable:
         self.unlocked += 1
         return False
 
-    def _find(self, owner: Owner) -> tuple[int, float, float]:
+    def _find(self, owner: Owner) -> _State:
         """``(offset, requests' state, tokens' state)``; a free slot, or the one longest at rest, when it is new."""
         at = owner.home * _SLOT.size
         found, requests_s, tokens_s = _unpack(self._map, at)
@@ -187,37 +187,27 @@ class LimitTable:
         return best, 0.0, 0.0
 
 
-def _room(owner: Owner, state: tuple[int, float, float], now_s: float) -> Room:
-    """What one owner has left."""
-    _, requests_s, tokens_s = state
-    rpm, tpm = owner.rpm, owner.tpm
-    return Room(
-        rpm,
-        0 if rpm is None else gcra.remaining(requests_s, now_s, rpm),
-        max(0.0, requests_s - now_s),
-        tpm,
-        0 if tpm is None else gcra.remaining(tokens_s, now_s, tpm),
-        max(0.0, tokens_s - now_s),
-    )
-
-
-def _tighter(one: Room, other: Room) -> Room:
-    """Of each kind the limit with less left."""
-    requests, tokens = one, one
-    if other.rpm is not None and (one.rpm is None or other.requests_left < one.requests_left):
-        requests = other
-    if other.tpm is not None and (one.tpm is None or other.tokens_left < one.tokens_left):
-        tokens = other
-    if requests is tokens:
-        return requests
-    return Room(
-        requests.rpm,
-        requests.requests_left,
-        requests.requests_reset_s,
-        tokens.tpm,
-        tokens.tokens_left,
-        tokens.tokens_reset_s,
-    )
+def _room(
+    now_s: float,
+    key: Owner,
+    key_state: tuple[int, float, float],
+    project: Owner,
+    project_state: tuple[int, float, float],
+) -> Room:
+    """Of each kind the limit that has less left."""
+    _, requests_s, tokens_s = key_state
+    rpm, tpm = key.rpm, key.tpm
+    requests_left = 0 if rpm is None else remaining(requests_s, now_s, rpm)
+    tokens_left = 0 if tpm is None else remaining(tokens_s, now_s, tpm)
+    if project.rpm is not None:
+        left = remaining(project_state[1], now_s, project.rpm)
+        if rpm is None or left < requests_left:
+            rpm, requests_left, requests_s = project.rpm, left, project_state[1]
+    if project.tpm is not None:
+        left = remaining(project_state[2], now_s, project.tpm)
+        if tpm is None or left < tokens_left:
+            tpm, tokens_left, tokens_s = project.tpm, left, project_state[2]
+    return Room(rpm, requests_left, requests_s - now_s, tpm, tokens_left, tokens_s - now_s)
 
 
 def _nothing_allowed(owner: Owner) -> Refusal:
@@ -226,7 +216,7 @@ def _nothing_allowed(owner: Owner) -> Refusal:
 
 
 def _refused(owner: Owner, kind: str, limit: int, state_s: float, after_s: float, now_s: float) -> Refusal:
-    left, reset_s = gcra.remaining(state_s, now_s, limit), max(0.0, state_s - now_s)
+    left, reset_s = remaining(state_s, now_s, limit), max(0.0, state_s - now_s)
     room = Room(limit, left, reset_s, None, 0, 0.0) if kind == "requests" else Room(None, 0, 0.0, limit, left, reset_s)
     return rate_limited(kind, limit, owner.whose, gcra.excess_s(after_s, now_s), header_lines(room))
 
@@ -234,7 +224,7 @@ def _refused(owner: Owner, kind: str, limit: int, state_s: float, after_s: float
 def duration_text(seconds: float) -> str:
     """OpenAI's way to write a duration: ``20ms``, ``1.5s``, ``6m0s``."""
     if seconds < 1:
-        return f"{int(seconds * 1000)}ms"
+        return f"{int(seconds * 1000)}ms" if seconds > 0 else "0ms"
     if seconds < 60:
         return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
     minutes, rest = divmod(seconds, 60)

@@ -9,6 +9,7 @@ from yunhe.gateway.stats import BUCKETS_S, Histogram, Stats
 
 def text(stats: Stats, gauges: Mapping[str, float], worker: str) -> bytes:
     """Every figure; ``gauges`` are further present values by name."""
+    stats.count()
     label = f'worker="{worker}"'
     lines: list[str] = []
     present = {"in_flight": stats.in_flight, "connections": stats.connections, **gauges}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -45,10 +46,11 @@ class Address:
 class Pool:
     """Connections to one address. The newest idle one is used first, so that few stay open when load falls."""
 
-    __slots__ = ("_address", "_idle", "_open", "_options", "_tasks")
+    __slots__ = ("_address", "_idle", "_kind", "_open", "_options", "_tasks")
 
-    def __init__(self, address: Address, options: Options) -> None:
+    def __init__(self, address: Address, options: Options, kind: type[UpstreamConnection] = UpstreamConnection) -> None:
         self._address = address
+        self._kind = kind
         self._options = options
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
@@ -75,7 +77,7 @@ class Pool:
         try:
             async with asyncio.timeout(self._options.connect_timeout_s):
                 _, made = await loop.create_connection(
-                    lambda: UpstreamConnection(self),
+                    lambda: self._kind(self),
                     address.host,
                     address.port,
                     ssl=ssl.create_default_context() if address.tls else None,
@@ -92,7 +94,7 @@ class Pool:
 
     def released(self, connection: UpstreamConnection) -> None:
         """A connection finished its request."""
-        connection.idle_since_s = asyncio.get_running_loop().time()
+        connection.idle_since_s = time.monotonic()
         self._idle.append(connection)
 
     def closed(self, connection: UpstreamConnection) -> None:

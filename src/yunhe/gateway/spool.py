@@ -79,7 +79,11 @@ class Spool:
             return False
         if self._current is None:
             self._next_segment()
-        if self._reserved + 2 * RECORD_BYTES_MAX > self._room():
+        current, spare = self._current, self._spare
+        room = 0 if current is None else current.size - current.used
+        if spare is not None:
+            room += spare.size
+        if self._reserved + 2 * RECORD_BYTES_MAX > room:
             return False
         self._reserved += RECORD_BYTES_MAX
         return True
@@ -87,14 +91,6 @@ class Spool:
     def unreserve(self) -> None:
         """The request left no record."""
         self._reserved -= RECORD_BYTES_MAX
-
-    def _room(self) -> int:
-        room = 0
-        if self._current is not None:
-            room += self._current.size - self._current.used
-        if self._spare is not None:
-            room += self._spare.size
-        return room
 
     def append(self, record: bytes, *, reserved: bool = True) -> None:
         """Write one record (without line end). Never raises and never loses it: what cannot be written yet waits."""

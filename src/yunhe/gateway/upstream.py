@@ -17,7 +17,7 @@ class AnswerSink(Protocol):
     """Who takes a replica's answer."""
 
     def on_answer_head(self, status: int, headers: dict[bytes, bytes]) -> None:
-        """The final (not 1xx) head."""
+        """The final (not 1xx) head. ``headers`` is filled by a ``HeadedConnection`` only."""
         ...
 
     def on_answer_body(self, data: bytes) -> None:
@@ -196,30 +196,23 @@ class UpstreamConnection(asyncio.Protocol):
         if self._sink is None and self.used:
             self.transport.abort()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header line; repeated ones (Set-Cookie) are kept apart by a line feed, which no header can hold."""
-        headers = self._headers
-        lower = name.lower()
-        if lower in headers:
-            headers[lower] += b"\n" + value
-        else:
-            headers[lower] = value
-        if len(headers) > _HEADERS_MAX:
-            raise ValueError("too many headers")
-
     def on_headers_complete(self) -> None:
         """The head is complete."""
         status = self._status = self._parser.get_status_code()
         if status < 200:
             return
-        headers = self._headers
-        if b"content-length" not in headers and b"chunked" not in headers.get(b"transfer-encoding", b"").lower():
-            self._until_close = status not in (204, 304) and not self.head_only
+        self._until_close = self._ends_by_close(status)
         sink = self._sink
         if sink is not None:
-            sink.on_answer_head(status, headers)
+            sink.on_answer_head(status, self._headers)
             if self.head_only and self._sink is sink:
                 self._finish(reusable=False)
+
+    def _ends_by_close(self, status: int) -> bool:
+        """Whether the body may last until the connection ends. Without headers this is only a guess, for an answer
+        with a length and ``Connection: close`` looks the same; replicas' answers tell by their content whether they
+        are whole."""
+        return not self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
@@ -242,3 +235,25 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.close()
         if sink is not None:
             sink.on_answer_end()
+
+
+class HeadedConnection(UpstreamConnection):
+    """A connection that also reads the answers' headers; replicas' are of no use to us and cost time to read."""
+
+    __slots__ = ()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header line; repeated ones (Set-Cookie) are kept apart by a line feed, which no header can hold."""
+        headers = self._headers
+        lower = name.lower()
+        if lower in headers:
+            headers[lower] += b"\n" + value
+        else:
+            headers[lower] = value
+        if len(headers) > _HEADERS_MAX:
+            raise ValueError("too many headers")
+
+    def _ends_by_close(self, status: int) -> bool:
+        headers = self._headers
+        framed = b"content-length" in headers or b"chunked" in headers.get(b"transfer-encoding", b"").lower()
+        return not framed and status not in (204, 304) and not self.head_only

@@ -31,6 +31,7 @@ from yunhe.gateway.shipper import REJECTED_NAME, Shipper
 from yunhe.gateway.snapshot_client import SnapshotClient
 from yunhe.gateway.spool import Spool
 from yunhe.gateway.stats import Stats
+from yunhe.gateway.upstream import HeadedConnection
 from yunhe.gateway.worker_dir import Adopter, WorkerDir
 
 log = logging.getLogger(__name__)
@@ -60,11 +61,13 @@ class Worker:
         self.draining = False
         self.now_s = time.monotonic()
         self._slots_to_end: list[int] = []
+        #: Header lines of every answer, with the date; and the same behind the status line of a good one.
         self.common_lines = b""
+        self.ok_lines = b""
         self.stats = Stats()
         self.connections: set[ClientConnection] = set()
         self.control_address = Address(control_url)
-        self.control_pool = Pool(self.control_address, options)
+        self.control_pool = Pool(self.control_address, options, HeadedConnection)
         self.link = ControlLink(self.control_address, self.control_pool, internal_token)
         self.world = World(options, self._credit_arrived)
         self.credit = CreditBook(workers, self._available)
@@ -160,6 +163,7 @@ class Worker:
 
     def _tick_date(self) -> None:
         self.common_lines = b"server: yunhe\r\ndate: %b\r\n" % formatdate(usegmt=True).encode()
+        self.ok_lines = b"HTTP/1.1 200 OK\r\n" + self.common_lines
 
     # what others ask
 
