@@ -109,6 +109,8 @@ class FakeEngine:
             write_json(writer, 200, {"waiting": len(self.faults)})
         elif request.path == "/health":
             write_json(writer, 200, {"status": "ok"})
+        elif request.path == "/v1/models":
+            write_json(writer, 200, {"object": "list", "data": [{"id": self.model, "object": "model"}]})
         elif request.path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings"):
             return await self._infer(request, writer)
         else:
