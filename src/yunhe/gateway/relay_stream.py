@@ -16,6 +16,9 @@ from yunhe.gateway.upstream import UpstreamConnection
 from yunhe.ledger.usage import Outcome
 
 _LAST_CHUNK: Final = b"0\r\n\r\n"
+#: OpenAI's schema requires the member ``refusal`` beside ``content``; engines leave it out. An event that has it
+#: already has it first or after; the members that such an engine sends are both null, so repeating it says the same.
+_LOGPROBS_SHAPE: Final = (b'"logprobs":{"content":', b'"logprobs":{"refusal":null,"content":')
 
 
 class StreamRelay(Relay):
@@ -127,6 +130,8 @@ class StreamRelay(Relay):
         admitted = self._admitted
         self._probe_key = replica.probe_key
         self._rename = replica.model_patterns
+        if admitted.call.endpoint == "chat.completions" and b'"logprobs"' in admitted.call.body:
+            self._rename = [*self._rename, _LOGPROBS_SHAPE]
         admitted.open_journal(admitted.call.prompt_estimate, replica)
         self._slot = admitted.slot
         framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
