@@ -88,6 +88,7 @@ async def test_an_agent_without_control_runs_what_it_was_last_told(instance: Age
     assert alive(first.pid)
     assert await instance.stop_all() == 0
     port = await instance.control.stop()
+    instance.control.syncs.clear()
     await instance.start_agent()
     launch = instance.home.agent / "launches" / "rep_1.json"
     await until(lambda: launch.exists() and '"proven":true' in launch.read_text(), "it is ready again", limit_s=120)
