@@ -24,7 +24,7 @@ class CentreDriver(Protocol):
     def start(self, workload: Workload) -> None:
         """Start it; success means the engine accepted it, not that it runs. Idempotent by workload id.
 
-        Raises WorkloadRejected when it can never run here (no retry), CentreUnavailable when a retry may help.
+        One that has ended is not run again before it was forgotten. Raises WorkloadRejected when it can never run here (no retry), CentreUnavailable when a retry may help.
         """
         ...
 
@@ -37,7 +37,10 @@ class CentreDriver(Protocol):
         ...
 
     def logs(self, workload_id: str, offset: int, limit_bytes: int) -> LogChunk:
-        """A piece of its joined stdout and stderr. Raises KeyError for an unknown id."""
+        """A piece of its joined stdout and stderr, also after its end; a negative offset counts from the log's end.
+
+        Raises KeyError for an unknown id.
+        """
         ...
 
 
