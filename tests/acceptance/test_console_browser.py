@@ -116,7 +116,8 @@ def test_a_wrong_password_is_refused_with_words_and_a_right_one_lets_in_until_si
     expect(page.get_by_role("alert")).to_contain_text("password")
     sign_in(page, instance.admin_user, instance.admin_password)
     expect(page.get_by_role("heading", name="Home")).to_be_visible()
-    expect(page.get_by_text("Everything runs")).to_be_visible()
+    # Either word: other tests on this instance make centres that nobody joins.
+    expect(page.get_by_text(re.compile("Everything runs|Something needs attention"))).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Password")).to_be_visible()
 
