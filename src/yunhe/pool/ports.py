@@ -24,7 +24,8 @@ class CentreDriver(Protocol):
     def start(self, workload: Workload) -> None:
         """Start it; success means the engine accepted it, not that it runs. Idempotent by workload id.
 
-        One that has ended is not run again before it was forgotten. Raises WorkloadRejected when it can never run here (no retry), CentreUnavailable when a retry may help.
+        One that has ended is not run again before it was forgotten. Raises WorkloadRejected when it can never run here
+        (no retry), CentreUnavailable when a retry may help.
         """
         ...
 
