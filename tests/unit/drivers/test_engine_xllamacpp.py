@@ -56,8 +56,8 @@ def test_a_model_of_unknown_shape_has_no_memory_limit() -> None:
     assert launch(model=replace(MODEL, shape={})).memory_bytes is None
 
 
-def test_threads_sleep_while_they_wait_unless_told_otherwise() -> None:
-    assert launch().env == {"OMP_WAIT_POLICY": "passive"}
+def test_threads_spin_only_briefly_while_they_wait_unless_told_otherwise() -> None:
+    assert launch().env == {"GOMP_SPINCOUNT": "300"}
     assert launch({"thread_wait": "active"}).env == {"OMP_WAIT_POLICY": "active"}
 
 
