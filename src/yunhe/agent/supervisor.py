@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -26,6 +27,8 @@ SETTLE_S: Final = 3.0
 #: A stop is asked for again after this long, should the first have been lost.
 STOP_AGAIN_S: Final = 5.0
 LOG_LIMIT_BYTES: Final = 1024 * 1024
+#: Ids of replicas become names of files.
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
 class Supervisor:
@@ -62,7 +65,10 @@ class Supervisor:
 
     def want(self, desired: Sequence[DesiredReplica]) -> None:
         """The newest that control wants; the next tick, which begins at once, acts on it."""
-        self._desired = desired
+        strange = [replica.replica_id for replica in desired if not _FILE_NAME.fullmatch(replica.replica_id)]
+        if strange:
+            _LOG.error("control names replicas in a way that could leave this directory: %s", strange[:3])
+        self._desired = tuple(replica for replica in desired if replica.replica_id not in strange)
         self._wanted.set()
 
     async def restore(self, desired: Sequence[DesiredReplica]) -> None:

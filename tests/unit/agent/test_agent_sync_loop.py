@@ -171,6 +171,13 @@ async def test_a_full_disk_does_not_keep_it_from_acting(tmp_path: Path) -> None:
     assert supervisor._desired == (desired(1),)
 
 
+async def test_an_id_that_could_leave_the_directory_is_not_taken(tmp_path: Path) -> None:
+    loop, supervisor = loop_over(Script(), layout_at(tmp_path))
+    outside = DesiredReplica("../../outside", "sample", samples.model(), samples.recipe(), ())
+    await loop.take(answer(1, outside, desired(1)))
+    assert supervisor._desired == (desired(1),)
+
+
 class JoinScript:
     def __init__(self, *answers: JoinAnswer | Exception) -> None:
         self.answers = list(answers)
