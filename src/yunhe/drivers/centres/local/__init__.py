@@ -136,7 +136,7 @@ class LocalCentre:
 
     def _bury(self, directory: Path, reason: str) -> dict[str, Any]:
         """End what a lost keeper left behind, and write down that it was lost."""
-        kill_marked(f"{_MARK}={directory}")
+        _clear(directory)
         ended = {"phase": "lost", "exit_code": None, "reason": reason}
         with contextlib.suppress(OSError):
             # On a full disk the next look comes to the same conclusion.
@@ -196,10 +196,7 @@ class LocalCentre:
                     wait_for_end(child)
             elif self._keeper_lives(directory):
                 return
-            kill_marked(f"{_MARK}={directory}")
-            group = _read_json(directory / "spec.json").get("cgroup")
-            if group is not None:
-                cgroups.remove(Path(group))
+            _clear(directory)
             shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -221,6 +218,14 @@ def _check(workload: Workload) -> None:
             problems.append(f"files.{name}: lies outside the working directory")
     if problems:
         raise WorkloadRejected(f"This host can never run it: {'; '.join(problems)}.", fields=problems)
+
+
+def _clear(directory: Path) -> None:
+    """End what a killed keeper left behind, and drop the group that limited it."""
+    kill_marked(f"{_MARK}={directory}")
+    group = _read_json(directory / "spec.json").get("cgroup")
+    if group is not None:
+        cgroups.remove(Path(group))
 
 
 def _start_keeper(directory: Path) -> int:
