@@ -2,7 +2,8 @@
  *
  *   load --port P --request FILE [--connections N | --rate R] [--stream EVENTS] [--warmup S] [--seconds S]
  *
- * FILE holds one or more whole requests, each after a line with its length in bytes. Closed loop (default): N keep-alive connections, each sends again as soon as its answer is complete. Open loop
+ * FILE holds one or more whole requests, each after a line with its length in bytes. It polls and never sleeps.
+ * Closed loop (default): N keep-alive connections, each sends again as soon as its answer is complete. Open loop
  * (--rate): requests leave at fixed times whatever the answers do, and latency counts from the scheduled time.
  * With --stream every answer must be a chunked event stream of exactly EVENTS events that ends in [DONE]; --stream 1
  * takes any number of events.
@@ -11,6 +12,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,7 +20,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -283,16 +284,12 @@ static int busy_in_window(void) {
     return n;
 }
 
-static void pump(double until, int timer) {
+static void pump(double until) {
     struct epoll_event got[512];
-    for (double now; (now = now_s()) < until;) {
-        double wake = rate > 0 && next_at < window_end && next_at < until ? next_at : until;
-        double in = wake - now > 1e-6 ? wake - now : 1e-6;
-        struct itimerspec t = {.it_value = {.tv_sec = (time_t)in, .tv_nsec = (long)((in - (double)(time_t)in) * 1e9) + 1}};
-        if (t.it_value.tv_nsec > 999999999) t.it_value.tv_nsec = 999999999;
-        if (rate > 0 || !timer) timerfd_settime(timer, 0, &t, NULL);
-        int n = epoll_wait(epfd, got, 512, rate > 0 ? -1 : 20);
-        for (int i = 0; i < n; i++) if (got[i].data.ptr) handle(got[i].data.ptr, got[i].events);
+    while (now_s() < until) {
+        int n = epoll_wait(epfd, got, 512, 0);
+        if (!n) sched_yield();
+        for (int i = 0; i < n; i++) handle(got[i].data.ptr, got[i].events);
         if (rate > 0) send_scheduled(now_s());
         if (stopping && !busy_in_window()) return;
     }
@@ -338,31 +335,28 @@ int main(int argc, char **argv) {
     if (!port || !n_requests || n_wanted < 1 || n_wanted > CONNS_MAX) { fprintf(stderr, "load needs --port and --request\n"); return 2; }
     signal(SIGPIPE, SIG_IGN);
     epfd = epoll_create1(0);
-    int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
-    struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
-    epoll_ctl(epfd, EPOLL_CTL_ADD, timer, &e);
     double begin_at = now_s();
     next_at = begin_at;
     window_begin = begin_at + warmup_s;
     window_end = window_begin + seconds;
     if (rate <= 0) {            /* spread the first sends over the warm-up so that streams do not march in step */
         for (int i = 0; i < n_wanted; i++) {
-            pump(begin_at + warmup_s * 0.6 * i / n_wanted, timer);
+            pump(begin_at + warmup_s * 0.6 * i / n_wanted);
             Conn *c = connect_one();
             if (c) begin(c, now_s());
         }
     }
-    pump(window_begin, timer);
+    pump(window_begin);
     printf("{\"phase\":\"window\"}\n");
     fflush(stdout);
     measuring = 1;
     double opened = now_s();
     if (rate <= 0) window_end = opened + seconds;
-    pump(window_end, timer);
+    pump(window_end);
     measuring = 0;
     double took = now_s() - opened;
     stopping = 1;
     if (rate <= 0) window_end = 1e300;
-    pump(now_s() + DRAIN_S, timer);     /* let what runs end, so that nothing is cut off */
+    pump(now_s() + DRAIN_S);     /* let what runs end, so that nothing is cut off */
     report(took, busy_in_window() + (int)n_backlog);
 }

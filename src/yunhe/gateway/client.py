@@ -180,9 +180,12 @@ class ClientConnection(asyncio.Protocol):
             return
         if b"expect" in head.headers and not self._pending:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if self._chunks is None and not self._left:
+        left = self._left
+        if self._chunks is None and (not left or (exchange.buffered and len(self._pending) >= left)):
+            # The body is here already, as most are.
             self._state = _BUSY
-            exchange.begin(b"")
+            body, self._pending = self._pending[:left], self._pending[left:]
+            exchange.begin(body)
             if not exchange.buffered and self.exchange is exchange:
                 exchange.on_request_end()
             return

@@ -22,6 +22,9 @@ _COMMON: Final = frozenset({b"/v1/chat/completions", b"/v1/completions", b"/v1/e
 _TARGET_BYTES_MAX: Final = 8192
 
 
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
+
+
 @dataclass(slots=True)
 class RequestHead:
     """A request's head as far as the gateway needs it."""
@@ -32,7 +35,7 @@ class RequestHead:
     #: The target as sent, for relaying.
     target: bytes
     headers: dict[bytes, bytes]
-    #: Every header as sent, in order, for relaying.
+    #: Every header as sent, in order, for relaying; empty for common requests, which are not relayed.
     raw_headers: list[tuple[bytes, bytes]]
     http11: bool
     keep_alive: bool
@@ -42,9 +45,13 @@ class RequestHead:
 
 
 class HeadReader:
-    """Parses heads; one per connection, its parser made anew for each request."""
+    """Parses heads; one per connection, its parser made anew for each request.
 
-    __slots__ = ("_headers", "_headers_max", "_raw", "_too_many", "_twice", "_url")
+    A client sends much the same head again and again: where only the digits of Content-Length differ from the last
+    head of a common request, what that one said still holds, and nothing is parsed.
+    """
+
+    __slots__ = ("_after", "_before", "_headers", "_headers_max", "_last", "_raw", "_too_many", "_twice", "_url")
 
     def __init__(self, options: Options) -> None:
         self._headers_max = options.headers_max
@@ -53,6 +60,9 @@ class HeadReader:
         self._url = b""
         self._twice: bytes | None = None
         self._too_many = False
+        #: The last head's bytes before and after the digits, and what it said.
+        self._before = self._after = b""
+        self._last: RequestHead | None = None
 
     def on_url(self, url: bytes) -> None:
         """Parser callback."""
@@ -76,6 +86,24 @@ class HeadReader:
 
     def read(self, head: bytes) -> RequestHead:
         """The head that ``head`` (ended by an empty line) holds. Raises Refusal (400, 431, 505 ...)."""
+        last = self._last
+        if last is not None and head.startswith(self._before) and head.endswith(self._after):
+            digits = head[len(self._before) : -len(self._after)]
+            if digits.isdigit() and len(digits) <= 9:
+                last.content_length = int(digits)
+                last.headers[b"content-length"] = digits
+                return last
+        read = self._parsed(head)
+        self._last = None
+        if read.path in _COMMON:
+            read.raw_headers = []
+            found = _LENGTH.search(head) if read.content_length is not None else None
+            if found:
+                self._before, self._after = head[: found.start(1)], head[found.end(1) :]
+                self._last = read
+        return read
+
+    def _parsed(self, head: bytes) -> RequestHead:
         self._headers = {}
         self._raw = []
         self._url = b""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-import time
+from time import time_ns
 from typing import Final
 
 #: Seeded from the system's randomness: ids must be unique over processes, not secret, and a call to the system for
@@ -16,5 +16,5 @@ def new_request_id() -> str:
 
     A fraction of the millisecond stands in the first 12 free bits, so that ids sort by their time.
     """
-    unix_ms, rest_ns = divmod(time.time_ns(), 1_000_000)
-    return f"req_{unix_ms:012x}7{rest_ns * 4096 // 1_000_000:03x}{0x8000000000000000 | _bits(62):016x}"
+    unix_ms, rest_ns = divmod(time_ns(), 1_000_000)
+    return "req_%032x" % (unix_ms << 80 | 0x7000 + rest_ns * 4096 // 1_000_000 << 64 | 1 << 63 | _bits(62))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from yunhe.gateway.control_link import ControlAway, ControlLink
-from yunhe.gateway.spool import Spool, lines_of
+from yunhe.gateway.spool import Spool, whole_lines
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +76,10 @@ class Shipper:
         for path, used, active in self._spool.segments():
             offset = self._offsets.get(path, 0)
             if offset < used:
-                taken = await self._ship(path, offset, used)
-                self.confirmed += taken
+                self.confirmed += await self._ship(path, offset, used)
+                if active and self._offsets[path] >= used:
+                    # What came meanwhile goes with the next batch: many small ones cost both sides more.
+                    break
                 return True
             if not active:
                 self._offsets.pop(path, None)
@@ -99,39 +101,41 @@ class Shipper:
 
     async def _ship(self, path: Path, offset: int, end: int) -> int:
         """Ship whole records from ``offset`` on; how many. 0 means that the segment holds no more."""
-        lines, size = _batch(path, offset, end, self._batch_records)
-        if not lines:
+        lines = _batch(path, offset, end, self._batch_records)
+        count = lines.count(b"\n")
+        if not count:
             self._offsets[path] = end
             return 0
-        body = b'{"worker":"%b","records":[%b]}' % (self._worker.encode(), b",".join(lines))
+        body = b'{"worker":"%b","records":[%b]}' % (self._worker.encode(), lines[:-1].replace(b"\n", b","))
         status, answer = await self._link.call("POST", "/internal/v1/usage", body, timeout_s=_TIMEOUT_S)
-        if status == 400 and len(lines) > 1:
+        if status == 400 and count > 1:
             # One record spoils the batch: go on one by one until it is found.
             self._batch_records = 1
             return await self._ship(path, offset, end)
         if status == 400:
             log.error("control rejects a usage record, set aside in %s: %s", self._rejected, answer[:500])
-            await asyncio.to_thread(_set_aside, self._rejected, lines[0])
+            await asyncio.to_thread(_set_aside, self._rejected, lines)
             self._batch_records = _BATCH_RECORDS
         elif not 200 <= status < 300:
             raise ControlAway(f"it answered {status} to the usage batch")
-        self._offsets[path] = offset + size
-        return len(lines)
+        self._offsets[path] = offset + len(lines)
+        return count
 
 
-def _batch(path: Path, offset: int, end: int, records_max: int) -> tuple[list[bytes], int]:
-    """``(whole records, bytes they take)`` of a segment from ``offset`` on."""
+def _batch(path: Path, offset: int, end: int, records_max: int) -> bytes:
+    """Whole records of a segment from ``offset`` on, each with its line end."""
     with path.open("rb") as file:
         file.seek(offset)
-        data = file.read(min(_BATCH_BYTES, end - offset))
-    lines = lines_of(data)[:records_max]
-    return lines, sum(len(line) + 1 for line in lines)
+        lines = whole_lines(file.read(min(_BATCH_BYTES, end - offset)))
+    if lines.count(b"\n") > records_max:
+        lines = b"\n".join(lines.split(b"\n", records_max)[:records_max]) + b"\n"
+    return lines
 
 
 def _set_aside(path: Path, line: bytes) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, line + b"\n")
+        os.write(fd, line)
         os.fsync(fd)
     finally:
         os.close(fd)

@@ -238,10 +238,9 @@ class Spool:
             self.trouble = None
 
 
-def lines_of(data: bytes) -> list[bytes]:
-    """The whole records in a segment's bytes; a torn last line and the zeros behind it are left out."""
+def whole_lines(data: bytes) -> bytes:
+    """The whole records in a segment's bytes, with their line ends; a torn last line and zeros behind it are cut."""
     end = data.find(b"\0")
     if end >= 0:
         data = data[:end]
-    whole, _, _ = data.rpartition(b"\n")
-    return [line for line in whole.split(b"\n") if line]
+    return data[: data.rfind(b"\n") + 1]

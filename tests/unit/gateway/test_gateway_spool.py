@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yunhe.gateway.options import Options
-from yunhe.gateway.spool import RECORD_BYTES_MAX, Spool, lines_of
+from yunhe.gateway.spool import RECORD_BYTES_MAX, Spool, whole_lines
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def test_records_are_in_the_file_when_append_returns(spool: Spool) -> None:
     assert spool.reserve()
     spool.append(b'{"a":1}')
     ((path, used, active),) = spool.segments()
-    assert lines_of(path.read_bytes()) == [b'{"a":1}']
+    assert whole_lines(path.read_bytes()) == b'{"a":1}\n'
     assert (used, active) == (8, True)
 
 
@@ -66,7 +66,7 @@ def test_an_unwritable_directory_admits_nothing_and_recovers(tmp_path: Path) -> 
 )
 def test_torn_ends_and_zeros_are_left_out(records: list[bytes], torn: int) -> None:
     whole = b"".join(record + b"\n" for record in records)
-    assert lines_of(whole + b"{half a rec"[:torn] + b"\0" * 50) == records
+    assert whole_lines(whole + b"{half a rec"[:torn] + b"\0" * 50) == whole
 
 
 def test_the_reserved_unit_is_larger_than_any_record_of_ours() -> None:
