@@ -119,20 +119,30 @@ class Admission:
         if worker.spool.trouble is not None or not worker.spool.reserve():
             why = worker.spool.trouble or "too many requests are in flight"
             raise unavailable(f"Requests cannot be recorded: {why}. Please try again later.", "spool_unavailable", 5.0)
-        own_id = self._head.headers.get(b"x-request-id", b"")
-        admitted = Admitted(worker, call, self._key, self._project, model, new_request_id(), own_id)
         if call.choice_max is None:
             weight = call.prompt_estimate + routing.EXPECTED_COMPLETION_TOKENS * call.choices
         else:
             weight = call.prompt_estimate + call.completion_max(model.context_length)
-        admitted.tokens = weight
+        now_s = time.monotonic()
         try:
-            admitted.room = worker.limits.admit(time.monotonic(), self._key.owner, self._project.owner, weight)
+            room = worker.limits.admit(now_s, self._key.owner, self._project.owner, weight)
         except Refusal:
             worker.spool.unreserve()
             raise
-        admitted.hold = _worst_cost(call, model)
-        self._admitted = admitted
+        self._admitted = Admitted(
+            worker,
+            call,
+            self._key,
+            self._project,
+            model,
+            new_request_id(),
+            self._head.headers.get(b"x-request-id", b""),
+            time.time(),
+            now_s,
+            weight,
+            room,
+            _worst_cost(call, model),
+        )
         self._take_credit()
 
     def _model(self, call: Call) -> ModelEntry:

@@ -221,27 +221,27 @@ def _refused(owner: Owner, kind: str, limit: int, state_s: float, after_s: float
     return rate_limited(kind, limit, owner.whose, gcra.excess_s(after_s, now_s), header_lines(room))
 
 
-def duration_text(seconds: float) -> str:
+def duration_text(seconds: float) -> bytes:
     """OpenAI's way to write a duration: ``20ms``, ``1.5s``, ``6m0s``."""
     if seconds < 1:
-        return f"{int(seconds * 1000)}ms" if seconds > 0 else "0ms"
+        return b"%dms" % (seconds * 1000) if seconds > 0 else b"0ms"
     if seconds < 60:
-        return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+        return (b"%.3f" % seconds).rstrip(b"0").rstrip(b".") + b"s"
     minutes, rest = divmod(seconds, 60)
-    return f"{int(minutes)}m{int(rest)}s"
+    return b"%dm%ds" % (minutes, rest)
 
 
 def header_lines(room: Room) -> bytes:
     """``x-ratelimit-*`` lines, each ended by CRLF; empty without limits."""
-    text = ""
+    lines = b""
     if room.rpm is not None:
-        text = (
-            f"x-ratelimit-limit-requests: {room.rpm}\r\nx-ratelimit-remaining-requests: {room.requests_left}\r\n"
-            f"x-ratelimit-reset-requests: {duration_text(room.requests_reset_s)}\r\n"
+        lines = (
+            b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\n"
+            b"x-ratelimit-reset-requests: %b\r\n" % (room.rpm, room.requests_left, duration_text(room.requests_reset_s))
         )
     if room.tpm is not None:
-        text += (
-            f"x-ratelimit-limit-tokens: {room.tpm}\r\nx-ratelimit-remaining-tokens: {room.tokens_left}\r\n"
-            f"x-ratelimit-reset-tokens: {duration_text(room.tokens_reset_s)}\r\n"
+        lines += (
+            b"x-ratelimit-limit-tokens: %d\r\nx-ratelimit-remaining-tokens: %d\r\n"
+            b"x-ratelimit-reset-tokens: %b\r\n" % (room.tpm, room.tokens_left, duration_text(room.tokens_reset_s))
         )
-    return text.encode()
+    return lines

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from yunhe.gateway import journal, meter
-from yunhe.gateway.credit import HeldLease
+from yunhe.gateway.credit import FREE, HeldLease
 from yunhe.gateway.limits import Room
 from yunhe.gateway.replica import Replica
 from yunhe.gateway.request_body import Call
@@ -52,45 +52,30 @@ class Settled(Struct):
     worker: str
 
 
-class Admitted:
+class Admitted(Struct):
     """A request that passed every check, with what was set aside for it."""
 
-    __slots__ = (
-        "attempts", "call", "client_request_id", "hold", "key", "lease", "model", "project", "replica", "request_id",
-        "room", "settled", "slot", "started_at", "started_s", "tokens", "ttft_s", "worker",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        worker: Worker,
-        call: Call,
-        key: Key,
-        project: Project,
-        model: ModelEntry,
-        request_id: str,
-        client_request_id: bytes,
-    ) -> None:
-        self.worker = worker
-        self.call = call
-        self.key = key
-        self.project = project
-        self.model = model
-        self.request_id = request_id
-        #: As sent by the client; shown when it is sane, never used as identity.
-        self.client_request_id = client_request_id
-        self.started_at = time.time()
-        self.started_s = time.monotonic()
-        self.room: Room
-        #: Tokens counted against the limits at admission.
-        self.tokens = 0
-        #: Micro-credits held from ``lease``.
-        self.hold = 0
-        self.lease: HeldLease
-        self.replica: Replica | None = None
-        self.attempts = 0
-        self.ttft_s: float | None = None
-        self.slot = -1
-        self.settled = False
+    worker: Worker
+    call: Call
+    key: Key
+    project: Project
+    model: ModelEntry
+    request_id: str
+    #: As sent by the client; shown when it is sane, never used as identity.
+    client_request_id: bytes
+    started_at: float
+    started_s: float
+    #: Tokens counted against the limits at admission.
+    tokens: int
+    room: Room
+    #: Micro-credits held from ``lease``.
+    hold: int
+    lease: HeldLease = FREE
+    replica: Replica | None = None
+    attempts: int = 0
+    ttft_s: float | None = None
+    slot: int = -1
+    settled: bool = False
 
     def first_byte(self) -> None:
         """The answer's first byte is about to go out."""

@@ -1,13 +1,15 @@
 """The usage spool: records appended to segment files, on disk before their requests' last byte goes out.
 
-Room is laid out ahead (``posix_fallocate``), and a request is admitted only when its record is sure to fit, so that a
-disk that fills up stops new requests but never loses the records of running ones. A thread of its own does what may
-block: group commit by ``fdatasync``, laying out the next segment, watching the free space.
+Room is laid out ahead, and a request is admitted only when its record is sure to fit, so that a disk that fills up
+stops new requests but never loses the records of running ones. Records are written through a memory map: its pages
+outlive the process, and no write waits for a sync of the same file. A thread of its own does what may block: group
+commit by ``fdatasync``, laying out the next segment, watching the free space.
 """
 
 from __future__ import annotations
 
 import logging
+import mmap
 import os
 import threading
 import time
@@ -15,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from yunhe.core.units import KIB
 from yunhe.gateway.options import Options
 
 log = logging.getLogger(__name__)
@@ -22,13 +25,14 @@ log = logging.getLogger(__name__)
 #: No record is longer; room is reserved in this unit.
 RECORD_BYTES_MAX: Final = 1536
 SUFFIX: Final = ".ndjson"
+_ZEROS: Final = bytes(256 * KIB)
 _WATCH_INTERVAL_S: Final = 0.25
 
 
 class Segment:
-    """A file of records; laid out to its full size, used from the front, cut to what was used when it is sealed."""
+    """A file of records; zeros in its full size, used from the front, cut to what was used at the end."""
 
-    __slots__ = ("fd", "path", "size", "used")
+    __slots__ = ("fd", "memory", "path", "size", "used")
 
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
@@ -37,11 +41,22 @@ class Segment:
         self.used = 0
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
+            # Zeros written and synced, not only room set aside: a later sync has records to write and no metadata,
+            # and no page can be found without its block.
             os.posix_fallocate(self.fd, 0, size)
+            for at in range(0, size, len(_ZEROS)):
+                os.pwrite(self.fd, _ZEROS[: size - at], at)
+            os.fdatasync(self.fd)
+            self.memory = mmap.mmap(self.fd, size)
         except OSError:
             os.close(self.fd)
             path.unlink()
             raise
+
+    def close(self) -> None:
+        """Unmap and close."""
+        self.memory.close()
+        os.close(self.fd)
 
 
 class Spool:
@@ -107,15 +122,9 @@ class Spool:
             segment = self._next_segment()
             if segment is None:
                 return False
-        try:
-            written = os.pwrite(segment.fd, line, segment.used)
-        except OSError as error:
-            self._fail(f"the usage spool cannot be written: {error.strerror}")
-            return False
-        if written != len(line):
-            self._fail("the usage spool cannot be written: short write")
-            return False
-        segment.used += written
+        end = segment.used + len(line)
+        segment.memory[segment.used : end] = line
+        segment.used = end
         if not self._dirty:
             self._dirty = True
             self._wake.set()
@@ -166,7 +175,7 @@ class Spool:
         for segment in list(self._sealed):
             if segment.path == path:
                 self._sealed.remove(segment)
-                os.close(segment.fd)
+                segment.close()
                 path.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -183,7 +192,7 @@ class Spool:
                 os.fsync(segment.fd)
             else:
                 segment.path.unlink(missing_ok=True)
-            os.close(segment.fd)
+            segment.close()
         self._sealed, self._current, self._spare = [], None, None
 
     # What follows runs in the keeper thread.

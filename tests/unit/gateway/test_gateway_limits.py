@@ -91,4 +91,4 @@ def test_without_limits_nothing_is_counted(tmp_path: Path) -> None:
     ("seconds", "text"), [(0.0, "0ms"), (0.0204, "20ms"), (1.0, "1s"), (1.5, "1.5s"), (59.9, "59.9s"), (360.0, "6m0s")]
 )
 def test_durations_are_written_as_openai_does(seconds: float, text: str) -> None:
-    assert duration_text(seconds) == text
+    assert duration_text(seconds) == text.encode()
