@@ -47,9 +47,14 @@ def build() -> bool:
     environment, npm = node_tools()
     run([*npm, "ci", "--no-fund", "--no-audit", "--loglevel=error"], environment)
     run([*npm, "run", "--silent", "bundle"], environment)
-    shutil.rmtree(TARGET, ignore_errors=True)
-    shutil.copytree(CONSOLE / "dist", TARGET)
-    STAMP.write_text(digest, encoding="ascii")
+    # Made beside and then put in place, so that a console that is being served is never half there.
+    fresh, old = TARGET.with_name(f"{TARGET.name}.{os.getpid()}"), TARGET.with_name(f"{TARGET.name}.{os.getpid()}.old")
+    shutil.copytree(CONSOLE / "dist", fresh)
+    (fresh / STAMP.name).write_text(digest, encoding="ascii")
+    if TARGET.exists():
+        TARGET.rename(old)
+    fresh.rename(TARGET)
+    shutil.rmtree(old, ignore_errors=True)
     return True
 
 

@@ -10,14 +10,15 @@ type Chunk = {
   usage?: { completion_tokens?: number } | null;
 };
 
-/** Splits a byte stream into the data of its server-sent events. */
+/** Splits a byte stream into the data of its server-sent events, whatever ends its lines (a proxy may have CR LF). */
 async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
   const reader = body.pipeThrough(new TextDecoderStream() as unknown as TransformStream<Uint8Array, string>).getReader();
   let rest = "";
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
-    rest += value;
+    // A CR at the very end may be half of a line end: it waits for the next piece.
+    rest = (rest + value).replace(/\r\n/g, "\n");
     const parts = rest.split("\n\n");
     rest = parts.pop() ?? "";
     for (const part of parts) {
@@ -49,7 +50,7 @@ export async function streamChat(key: string, ask: Ask, signal: AbortSignal, rep
   if (!answer.ok || answer.body === null) throw await refusal(answer);
   const progress: Progress = { text: "", tokens: 0, ttftMs: null, tokensPerS: null, servedBy: answer.headers.get("x-yunhe-served-by") };
   for await (const data of events(answer.body)) {
-    if (data === "[DONE]") break;
+    if (data === "[DONE]") return;
     const chunk = JSON.parse(data) as Chunk;
     if (chunk.error) throw new ApiError(502, chunk.error.code ?? "", chunk.error.message ?? "", "", answer.headers.get("x-request-id"));
     const content = chunk.choices?.[0]?.delta?.content ?? "";
@@ -64,4 +65,5 @@ export async function streamChat(key: string, ask: Ask, signal: AbortSignal, rep
     if (progress.tokens > 1 && decodeS > 0) progress.tokensPerS = (progress.tokens - 1) / decodeS;
     report({ ...progress });
   }
+  throw new ApiError(502, "stream_interrupted", "The stream ended before the answer was complete.", "", answer.headers.get("x-request-id"));
 }

@@ -121,6 +121,8 @@ class AgentDesk:
                 self._remember_boot(agent.id, str(known.boot_id))
             await agents.note_sync(tx, agent.id, ask.boot_id, ask.sequence)
             supply_changed = await self._take_supply(tx, known, ask, effects)
+            if await pool.raise_desired(tx, agent.centre_id, ask.desired_revision):
+                _LOG.warning("the agent of %s knows a newer revision than this database, which was put back", known.id)
             await self._take_replicas(tx, agent.centre_id, ask, effects, now)
             await effects.write(tx)
         effects.wake(self._state.hub)

@@ -71,7 +71,10 @@ class Replicas:
             )
         answer = await self._state.logs.ask(centre.id, LogAsk(new_id("wl"), replica_id, offset, limit_bytes))
         if answer.error:
-            raise NotFound(f"the centre has no such log: {answer.error}", next_step="Ended replicas' logs are dropped.")
+            raise NotFound(
+                f"the centre has no such log: {answer.error}",
+                next_step="Of ended replicas only the newest logs are kept.",
+            )
         return answer
 
 

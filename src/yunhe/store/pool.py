@@ -77,6 +77,15 @@ async def bump_desired(tx: Tx, centre_id: str) -> int:
     return int((await tx.execute(statement.returning(centres.c.desired_revision))).scalar_one())
 
 
+async def raise_desired(tx: Tx, centre_id: str, known: int) -> bool:
+    """Let the revision lie above one that the centre's agent knows already; whether it did not.
+
+    It does not when this database is an older copy that was put back: the agent would take no answer from it.
+    """
+    statement = update(centres).where(centres.c.id == centre_id, centres.c.desired_revision < known)
+    return bool((await tx.execute(statement.values(desired_revision=known + 1))).rowcount)
+
+
 async def desired_revision(tx: Tx, centre_id: str) -> int:
     """The newest revision of what the centre shall run."""
     query = select(centres.c.desired_revision).where(centres.c.id == centre_id)

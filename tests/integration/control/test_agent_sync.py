@@ -144,6 +144,20 @@ async def test_a_replica_that_the_agent_never_took_is_gone_once_the_agent_is_up_
     assert await states(state) == [S.STOPPED]
 
 
+async def test_an_agent_that_knows_more_than_a_database_that_was_put_back_is_brought_on(
+    state: ControlState, agent: Any, controllers: Any
+) -> None:
+    await agent.sync(inventory())
+    await controllers.settle()
+    agent.revision = 1000
+    before = await states(state)
+    answer = await agent.sync()
+    assert answer.desired_revision == agent.revision == 1001
+    assert len(answer.replicas) == 1
+    # Not having it yet is no reason to call it gone.
+    assert await states(state) == before
+
+
 async def test_a_card_that_is_gone_becomes_missing_with_an_event(state: ControlState, agent: Any) -> None:
     await agent.sync(inventory(CARD, replace(CARD, uid="cpu1")))
     await agent.sync(inventory(CARD))
