@@ -15,7 +15,7 @@ Dtype = Literal["fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8", "fp4", "i
 class Chip(Struct, frozen=True, forbid_unknown_fields=True):
     """One silicon model, as one device of its maker's tool."""
 
-    #: Lowercase, stable: ``ascend-910b3``.
+    #: Lowercase, stable; maker or series, then model.
     id: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
     #: As people write it.
     name: str
