@@ -121,9 +121,10 @@ def divergence(reference: Mapping[int, float], candidate: Mapping[int, float]) -
     of the shared tokens would hide.
 
     Bias: downward only, but for rounding (at most 2e-5 nats). By the chain rule the true value is larger by
-    p(B) KL(p(.|B) || q(.|B)) for each bucket B, and by the slack in q(M). It is exact when K is the whole vocabulary. The part that cannot be seen grows with the
-    tail mass, which is returned beside it; the gate refuses evidence whose tail is too heavy. Each side's unlisted mass
-    counts as at least ``MASS_FLOOR``, because less than that is the rounding of what is listed.
+    p(B) KL(p(.|B) || q(.|B)) for each bucket B, and by the slack in q(M). It is exact when K is the whole vocabulary.
+    The part that cannot be seen grows with the tail mass, which is returned beside it; the gate refuses evidence whose
+    tail is too heavy. Each side's unlisted mass counts as at least ``MASS_FLOOR``: less than that is the rounding of
+    what is listed.
 
     Raises InvalidEvidence for an empty list, for a value that is no log-probability, or for a sum beyond 1.
     """
