@@ -7,7 +7,7 @@ against outliers, and a quadratic price on every deviation, which shrinks what f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -28,7 +28,7 @@ class Level(Struct, frozen=True):
     """Rows that share a deviation share a key; None has no deviation at this level."""
 
     name: str
-    keys: tuple[Hashable | None, ...]
+    keys: tuple[str | None, ...]
     price: float
 
 
@@ -36,15 +36,15 @@ class Fit(Struct, frozen=True):
     """Free coefficients: the base, and deviations by level and key."""
 
     base: Array
-    deviations: dict[str, dict[Hashable, Array]]
+    deviations: dict[str, dict[str, Array]]
 
-    def free(self, keys: dict[str, Sequence[Hashable | None]], rows: int) -> Array:
+    def free(self, keys: Mapping[str, Sequence[str | None]], rows: int) -> Array:
         """Coefficients of each row, shape (coefficients, rows); an unknown key falls back to its parent."""
         free = np.repeat(self.base[:, None], rows, axis=1)
         for name, of in keys.items():
             known = self.deviations.get(name, {})
             for row, key in enumerate(of):
-                deviation = known.get(key) if key is not None else None
+                deviation = None if key is None else known.get(key)
                 if deviation is not None:
                     free[:, row] += deviation
         return free
@@ -53,10 +53,13 @@ class Fit(Struct, frozen=True):
 def fit(model: LogModel, measured: Array, start: Array, levels: Sequence[Level]) -> Fit:
     """Least cost; ``measured`` are positive values of each row."""
     rows, count = len(measured), len(start)
-    known = [sorted({key for key in level.keys if key is not None}, key=repr) for level in levels]
+    known = [sorted({key for key in level.keys if key is not None}) for level in levels]
     blocks = [{key: number for number, key in enumerate(keys)} for keys in known]
     begins = np.cumsum([count, *(count * len(keys) for keys in known)])
-    member = [np.array([block.get(key, -1) for key in level.keys]) for block, level in zip(blocks, levels, strict=True)]
+    member = [
+        np.array([-1 if key is None else block.get(key, -1) for key in level.keys])
+        for block, level in zip(blocks, levels, strict=True)
+    ]
     price = np.full(int(begins[-1]), _BASE_PRICE)
     for number, level in enumerate(levels):
         price[begins[number] : begins[number + 1]] = level.price

@@ -154,11 +154,17 @@ def simulate(server: Server, requests: Sequence[Request], in_flight_max: int | N
 
 
 def closed_loop(
-    server: Server, in_flight: int, input_tokens: float, output_tokens: float, rng: np.random.Generator, spread: float
+    server: Server,
+    in_flight: int,
+    input_tokens: float,
+    output_tokens: float,
+    rng: np.random.Generator,
+    spread: float,
+    count: int | None = None,
 ) -> Outcome:
-    """Ten rounds of ``in_flight`` requests (at least forty), lengths uniform in [spread, 1] of the nominal ones, as
-    load generators do."""
-    count = max(10 * in_flight, 40)
+    """``count`` requests, else ten rounds of ``in_flight`` (at least forty), lengths uniform in [spread, 1] of the
+    nominal ones, as load generators do."""
+    count = count or max(10 * in_flight, 40)
     inputs, outputs = rng.uniform(spread, 1, (2, count))
     requests = [
         Request(0.0, float(a) * input_tokens, max(1.0, round(float(b) * output_tokens)))

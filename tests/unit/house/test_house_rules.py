@@ -58,7 +58,7 @@ def test_no_module_has_a_name_that_says_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "room", ["accounts", "ledger", "pool", "catalogue", "broker", "serve", "control", "gateway", "agent"]
+    "room", ["accounts", "ledger", "pool", "catalogue", "broker", "serve", "control", "gateway", "agent", "adapt"]
 )
 def test_product_names_live_only_in_drivers(room: str) -> None:
     named = []

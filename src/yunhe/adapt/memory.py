@@ -1,0 +1,49 @@
+"""Memory of a running model: weights, cache, and what an engine keeps for itself. Bytes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from yunhe.adapt.features import features
+from yunhe.adapt.precision import Precision
+from yunhe.catalogue.architecture import Architecture
+from yunhe.catalogue.chips import Chip
+
+#: Of a card's memory that engines fill by default; the rest is for buffers of theirs and of the driver.
+USABLE_SHARE: Final = 0.9
+#: Embedding and output matrix stay in sixteen bits.
+_WIDE_BYTES: Final = 2.0
+
+
+def weight_bytes(architecture: Architecture, precision: Precision) -> float:
+    """All weights in this precision."""
+    f = features(architecture)
+    plain = f.attention * precision.attention_bytes + (f.dense + f.shared) * precision.dense_bytes
+    routed = f.expert_layers * f.experts * f.expert * precision.expert_bytes
+    return plain + (f.head + f.embedding) * _WIDE_BYTES + routed
+
+
+def sequence_bytes(architecture: Architecture, precision: Precision, tokens: float) -> float:
+    """Cache and states of one sequence of ``tokens``, over all cards that share it."""
+    f = features(architecture)
+    elements = (f.cache_full + f.cache_latent) * tokens + f.cache_window * min(tokens, f.window) + f.state
+    return elements * precision.cache_bytes
+
+
+def sequences_max(architecture: Architecture, precision: Precision, chip: Chip, cards: int, tokens: float) -> float:
+    """How many sequences of ``tokens`` fit beside the weights on ``cards``; below 1 when none does, infinite when
+    nobody says how much memory the chip has."""
+    if chip.memory_bytes is None:
+        return float("inf")
+    free = cards * chip.memory_bytes.value * USABLE_SHARE - weight_bytes(architecture, precision)
+    return max(0.0, free / sequence_bytes(architecture, precision, tokens))
+
+
+def cards_min(architecture: Architecture, precision: Precision, chip: Chip, cards: int) -> int:
+    """The fewest cards, a power of two, that hold the weights and as much again for the cache; at most ``cards``."""
+    if chip.memory_bytes is None:
+        return cards
+    found = 1
+    while found < cards and weight_bytes(architecture, precision) / found > chip.memory_bytes.value * USABLE_SHARE / 2:
+        found *= 2
+    return min(found, cards)
