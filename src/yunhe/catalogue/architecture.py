@@ -26,7 +26,7 @@ class Attention(Struct, frozen=True, forbid_unknown_fields=True):
     #: Of a query and key head; for ``mla`` with its rotary part.
     head_size: Positive
     value_head_size: Positive
-    #: ``window`` only: positions.
+    #: ``window`` (and ``mla`` with compression) only: positions.
     window: Positive | None = None
     #: ``mla`` only: rank of queries (None: not compressed), of keys and values, and the rotary part of a key.
     query_rank: Positive | None = None
@@ -36,6 +36,13 @@ class Attention(Struct, frozen=True, forbid_unknown_fields=True):
     state_elements: Positive | None = None
     #: Sparse attention: a query looks at so many chosen positions at most (and an indexer at all of them).
     chosen_positions: Positive | None = None
+    #: Heads of that indexer, and elements of its one key a position; None where another layer's choice is used.
+    indexer_heads: Positive | None = None
+    indexer_head_size: Positive | None = None
+    #: One cached vector stands for so many positions (the last ``window`` positions besides are kept as they are).
+    compression: Positive = 1
+    #: Of one layer, where the sizes above do not give them: gates, indexers, shared or factored matrices.
+    parameters: Positive | None = None
 
 
 class Experts(Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,6 +54,8 @@ class Experts(Struct, frozen=True, forbid_unknown_fields=True):
     used: Positive
     #: Inner size of one expert.
     intermediate_size: Positive
+    #: What an expert reads and writes, where all experts share a projection from the hidden size and back.
+    latent_size: Positive | None = None
     #: Inner size of what every token passes besides (all shared experts together).
     shared_intermediate_size: Count = 0
 

@@ -10,3 +10,19 @@ class BadWeights(InvalidRequest):
 
     code = "bad_weights"
     default_next_step = "Check the file: download or convert it again, then add it again."
+
+
+class UnknownModelType(InvalidRequest):
+    """This kind of model is not known."""
+
+    code = "unknown_model_type"
+    default_next_step = (
+        "Use a model of a known kind, or describe this one by hand: an entry in the catalogue's file of its family."
+    )
+
+
+class BadModelConfig(InvalidRequest):
+    """The model's configuration cannot be used."""
+
+    code = "bad_model_config"
+    default_next_step = "Check config.json of the model: download it again, or correct the field named in details."
