@@ -1,0 +1,230 @@
+"""Fits the predictor and writes src/yunhe/adapt/data/calibration.json with its own error, by cross-validation.
+
+    python tools/fit_predictor.py SILICON_SAMPLE.csv PUBLISHED.csv [--report FILE]
+
+SILICON_SAMPLE.csv lies in the wheel aiconfigurator-core (pip download --no-deps, unzip): systems/silicon_sample.csv.
+PUBLISHED.csv has the columns of ``yunhe.adapt.published``. Neither is shipped; only what was fitted is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from yunhe.adapt import calibration as cal
+from yunhe.adapt import offsets, published
+from yunhe.adapt.calibration import Calibration, Ratio
+from yunhe.adapt.coefficients import START, tpot_s
+from yunhe.adapt.fitting import Array, Fit, Level, fit
+from yunhe.adapt.points import UnknownChipNumbers, chip_numbers, columns
+from yunhe.adapt.predictor import TTFT_START, Predictor, log_ttft, servers, simulated
+from yunhe.adapt.published import Case
+from yunhe.adapt.roofline import terms
+from yunhe.adapt.validation import score
+from yunhe.catalogue import architecture_catalogue, chip_catalogue
+
+OUT = Path(__file__).resolve().parents[1] / "src" / "yunhe" / "adapt" / "data" / "calibration.json"
+FOLDS = 5
+#: Quantiles of the interval; a little wider than 5 % and 95 %, for rows to come differ more than rows left out.
+LOW, HIGH = 0.045, 0.955
+FITTED_GROUP = "aiconfigurator-silicon-sample"
+
+
+def silicon_rows(path: Path) -> list[dict[str, str]]:
+    """Aggregated rows of the sample in the columns of published results, without exact duplicates."""
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in csv.DictReader(path.open()):
+        if row["mode"] != "agg" or float(row["silicon_tpot_ms"] or 0) <= 0:
+            continue
+        at_once = re.search(r"silicon_concurrency=(\d+)", row["silicon_data_source"])
+        sizes = {
+            "tp": "tp_size",
+            "pp": "pp_size",
+            "dp": "attention_dp_size",
+            "moe_tp": "moe_tp_size",
+            "moe_ep": "moe_ep_size",
+        }
+        one = {
+            "row_id": row["id"],
+            "source_group": FITTED_GROUP,
+            "model": row["model_path"],
+            "chip": f"NVIDIA {row['system']}",
+            "chip_count": "1",
+            "engine": row["backend"],
+            "precision": row["precision"] or row["gemm_quant_mode"] or "bf16",
+            "parallelism": " ".join(f"{name}{row[column] or 1}" for name, column in sizes.items()),
+            "isl": row["isl"],
+            "osl": row["osl"],
+            "concurrency_or_batch": at_once[1] if at_once else row["batch_size"],
+            "scenario": "aggregated serving, closed loop",
+            "ttft_ms": row["silicon_ttft_ms"],
+            "tpot_ms": row["silicon_tpot_ms"],
+        }
+        found[tuple(value for name, value in one.items() if name != "row_id")] = one
+    return list(found.values())
+
+
+def cases_of(rows: Sequence[dict[str, str]]) -> tuple[list[Case], dict[str, int]]:
+    """Rows that can be predicted, and how many were refused for what."""
+    cases, refused = [], {}
+    for row in rows:
+        read = published.read(row, architecture_catalogue.find, chip_catalogue.find)
+        if isinstance(read, Case):
+            try:
+                chip_numbers(read.point.chip, read.point.precision)
+                cases.append(read)
+                continue
+            except UnknownChipNumbers as error:
+                reason = str(error)
+        else:
+            reason = read.reason
+        refused[reason] = refused.get(reason, 0) + 1
+    return cases, refused
+
+
+def levels(cases: Sequence[Case], prices: dict[str, float]) -> list[Level]:
+    keys = cal.keys([case.point for case in cases])
+    return [Level(name, tuple(keys[name]), price) for name, price in prices.items()]
+
+
+def fit_tpot(cases: Sequence[Case]) -> Fit:
+    """On steady rows."""
+    of = columns([case.point for case in cases])
+    ideal = terms(of)
+    measured = np.array([case.published_tpot_s for case in cases])
+    return fit(lambda free: np.log(tpot_s(of, ideal, free)), measured, START, levels(cases, cal.PRICES))
+
+
+def fit_ttft(cases: Sequence[Case], tpot: cal.FitDocument) -> Fit:
+    """On steady rows that publish it, with the step times of a fit of TPOT."""
+    cases = [case for case in cases if case.published_ttft_s]
+    points, shapes = [case.point for case in cases], [case.shape for case in cases]
+    of = columns(points)
+    free = cal.free(tpot, points)
+    outcomes = [simulated(*one) for one in zip(servers(points, shapes, free), points, shapes, strict=True)]
+    model = log_ttft(of, terms(of), free, outcomes)
+    measured = np.array([case.published_ttft_s for case in cases])
+    prices = {"engine": 0.05, "engine-family": 0.2, "engine-chip": 0.2, "engine-model": 0.2}
+    return fit(model, measured, TTFT_START, levels(cases, prices))
+
+
+def calibrate(cases: Sequence[Case]) -> Calibration:
+    """One whole fit, without intervals."""
+    steady = [case for case in cases if case.shape.situation == "steady" and case.published_tpot_s]
+    core = [case for case in steady if case.group == FITTED_GROUP]
+    tpot = cal.document(fit_tpot(core))
+    plain = Calibration("", "", tpot, cal.document(fit_ttft(core, tpot)), {}, {})
+    return msgspec.structs.replace(plain, offsets=learned(plain, cases))
+
+
+def learned(plain: Calibration, others: Sequence[Case]) -> dict[str, dict[str, float]]:
+    """Offsets by situation; the rows that the formulas were fitted on hold the general ones near 1."""
+    spread = {metric: {"nothing seen": Ratio(0.5, 2.0, 0)} for metric in ("ttft", "tpot", "output_rate")}
+    none: dict[str, dict[str, float]] = {metric: {} for metric in spread}
+    predictor = Predictor(msgspec.structs.replace(plain, spread=spread, offsets=none))
+    said = predictor.predict([case.point for case in others], [case.shape for case in others])
+    names = {"ttft": "ttft_ms", "tpot": "tpot_ms", "output_rate": "output_tok_s"}
+    found = none
+    for metric, column in names.items():
+        rows = [
+            (np.log(one.published / one.predicted), offsets.keys(case.point, case.shape.situation))
+            for case, prediction in zip(others, said, strict=True)
+            for one in score(case, prediction)
+            if one.metric == column
+        ]
+        if rows:
+            found[metric] = offsets.learn(np.array([row[0] for row in rows]), [row[1] for row in rows])
+    return found
+
+
+Fold = Callable[[Case], Any]
+
+
+def left_out(
+    cases: Sequence[Case], fold: Fold, keep: Callable[[Case, Any], bool] | None = None
+) -> list[tuple[str, Any]]:
+    """Every row predicted by a fit that had not seen its fold: ``(group, scored row)``."""
+    found = []
+    for key in sorted({fold(case) for case in cases}, key=repr):
+        test = [case for case in cases if fold(case) == key]
+        train = [case for case in cases if (keep(case, key) if keep else fold(case) != key)]
+        fitted = calibrate(train)
+        spread = {metric: {"nothing seen": Ratio(0.5, 2.0, 0)} for metric in ("ttft", "tpot", "output_rate")}
+        predictor = Predictor(msgspec.structs.replace(fitted, spread=spread))
+        said = predictor.predict([case.point for case in test], [case.shape for case in test])
+        found += [(case, one) for case, prediction in zip(test, said, strict=True) for one in score(case, prediction)]
+    return found
+
+
+def by_point(case: Case) -> int:
+    """Repeats of one workload point stay in one fold."""
+    point = case.point
+    text = (point.architecture.id, point.input_tokens, point.output_tokens, point.concurrency, point.tensor_parallel)
+    return zlib.crc32(repr(text).encode()) % FOLDS
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("silicon", type=Path)
+    parser.add_argument("published", type=Path)
+    parser.add_argument("--report", type=Path)
+    arguments = parser.parse_args()
+    sample, refused = cases_of(silicon_rows(arguments.silicon))
+    given = [row for row in csv.DictReader(arguments.published.open()) if row["source_group"] != FITTED_GROUP]
+    others, refused_others = cases_of(given)
+    print(
+        f"{len(sample)} rows of the sample, {len(others)} others; refused: {sum(refused.values())}, {sum(refused_others.values())}"
+    )
+    for reason, count in sorted({**refused, **refused_others}.items(), key=lambda item: -item[1])[:12]:
+        print(f"  {count:4d} {reason}")
+    everything = [*sample, *others]
+    folds = {
+        "folds by workload point": left_out(everything, by_point),
+        "chip left out": left_out(everything, lambda case: case.point.chip.id),
+        "model left out": left_out(everything, lambda case: case.point.architecture.family),
+    }
+    report, spread = summary(folds)
+    fitted = calibrate(everything)
+    words = f"{len(sample)} measured and {len(others)} published rows"
+    done = msgspec.structs.replace(fitted, version="1", fitted_on=words, spread=spread)
+    OUT.write_bytes(msgspec.json.format(msgspec.json.encode(done), indent=1) + b"\n")
+    if arguments.report:
+        arguments.report.write_text(json.dumps(report, indent=1))
+
+
+def summary(folds: dict[str, list[tuple[Case, Any]]]) -> tuple[list[dict[str, object]], dict[str, dict[str, Ratio]]]:
+    """Errors by fold kind and group, printed; and the spread by metric and basis."""
+    report: list[dict[str, object]] = []
+    ratios: dict[str, dict[str, list[float]]] = {}
+    names = {"ttft_ms": "ttft", "tpot_ms": "tpot", "output_tok_s": "output_rate"}
+    for kind, rows in folds.items():
+        groups: dict[tuple[str, str], list[float]] = {}
+        for case, one in rows:
+            groups.setdefault((case.group, one.metric), []).append(one.published / one.predicted)
+            ratios.setdefault(names[one.metric], {}).setdefault(one.level, []).append(one.published / one.predicted)
+        for (group, metric), found in sorted(groups.items()):
+            error = float(np.median(np.abs(1 / np.array(found) - 1)))
+            report.append({"folds": kind, "group": group, "metric": metric, "rows": len(found), "median_error": error})
+            print(f"{kind:24s} {group:30s} {metric:13s} {len(found):5d} median error {error:6.3f}")
+    spread = {
+        metric: {
+            level: Ratio(*(round(float(np.quantile(found, at)), 4) for at in (LOW, HIGH)), len(found))
+            for level, found in of.items()
+        }
+        for metric, of in ratios.items()
+    }
+    return report, spread
+
+
+if __name__ == "__main__":
+    main()
