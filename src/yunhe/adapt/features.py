@@ -14,6 +14,7 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from yunhe.catalogue.architecture import Architecture, Attention
+from yunhe.catalogue.parameters import attention_parameters, expert_parameters
 
 #: Positions beyond any context: attention without choice looks at all of them.
 _ALL_POSITIONS: Final = 10**9
@@ -49,8 +50,11 @@ class Features(Struct, frozen=True):
     pair_window: float
     pair_latent_decode: float
     pair_latent_prefill: float
-    #: Positions that sparse attention looks at, at most; and operations of its indexer for each pair.
+    #: Positions that sparse attention looks at, at most; its indexer looks at all of them: operations for each pair,
+    #: and cache elements of one position.
     chosen: float
+    indexer_pair: float
+    indexer_cache: float
     #: Operations of fixed-size states for one token.
     state_operations: float
 
@@ -63,24 +67,6 @@ class Features(Struct, frozen=True):
     def always(self) -> float:
         """Those that every token passes, without embedding and output matrix."""
         return self.attention + self.dense + self.shared
-
-
-def attention_parameters(group: Attention, hidden_size: int) -> int:
-    """Parameters of one layer's attention."""
-    keys, values = group.heads * group.head_size, group.heads * group.value_head_size
-    if group.kind == "mla":
-        assert group.kv_rank is not None and group.rotary_size is not None
-        queries = (
-            hidden_size * keys if group.query_rank is None else hidden_size * group.query_rank + group.query_rank * keys
-        )
-        plain = group.head_size - group.rotary_size
-        expand = group.kv_rank * group.heads * (plain + group.value_head_size)
-        return queries + hidden_size * (group.kv_rank + group.rotary_size) + expand + values * hidden_size
-    if group.kind == "linear":
-        # Queries, keys, values, a gate as wide as the values, and the output.
-        return hidden_size * (2 * group.kv_heads * group.head_size + 3 * values)
-    own = group.kv_heads * (group.head_size + group.value_head_size)
-    return hidden_size * (keys + own + values)
 
 
 @lru_cache(maxsize=1024)
@@ -106,10 +92,10 @@ def features(architecture: Architecture) -> Features:
         expert_layers=experts.layers if experts else 0,
         experts=experts.experts if experts else 1,
         experts_used=experts.used if experts else 0,
-        expert=matrices * hidden * experts.intermediate_size if experts else 0,
+        expert=expert_parameters(architecture),
         cache_full=_cache(groups["full"]),
         cache_window=_cache(groups["window"]),
-        cache_latent=sum(g.layers * ((g.kv_rank or 0) + (g.rotary_size or 0)) for g in latent),
+        cache_latent=sum(g.layers * ((g.kv_rank or 0) + (g.rotary_size or 0)) / g.compression for g in latent),
         window=max((group.window or 1 for group in groups["window"]), default=1),
         state=sum(group.layers * (group.state_elements or 0) for group in groups["linear"]),
         kv_heads=max((group.kv_heads for group in (*groups["full"], *groups["window"])), default=1),
@@ -120,6 +106,10 @@ def features(architecture: Architecture) -> Features:
         chosen=min(
             (group.chosen_positions or _ALL_POSITIONS for group in architecture.attention), default=_ALL_POSITIONS
         ),
+        indexer_pair=sum(
+            2 * g.layers * (g.indexer_heads or 0) * (g.indexer_head_size or 0) / g.compression for g in latent
+        ),
+        indexer_cache=sum(g.layers * (g.indexer_head_size or 0) / g.compression for g in latent),
         # Decay, update and read of a state: three multiply-adds an element.
         state_operations=sum(6 * group.layers * (group.state_elements or 0) for group in groups["linear"]),
     )

@@ -26,7 +26,11 @@ def weight_bytes(architecture: Architecture, precision: Precision) -> float:
 def sequence_bytes(architecture: Architecture, precision: Precision, tokens: float) -> float:
     """Cache and states of one sequence of ``tokens``, over all cards that share it."""
     f = features(architecture)
-    elements = (f.cache_full + f.cache_latent) * tokens + f.cache_window * min(tokens, f.window) + f.state
+    elements = (
+        (f.cache_full + f.cache_latent + f.indexer_cache / 2) * tokens
+        + f.cache_window * min(tokens, f.window)
+        + f.state
+    )
     return elements * precision.cache_bytes
 
 

@@ -89,6 +89,8 @@ def _cache_elements(of: Columns, context: Column) -> Column:
     read: Column = (
         (f["cache_full"] * context + f["cache_window"] * np.minimum(context, f["window"])) / split
         + f["cache_latent"] * np.minimum(context, f["chosen"])
+        # Keys of an indexer are kept in half the bytes.
+        + f["indexer_cache"] / 2 * context
         # A state is read and written.
         + 2 * f["state"] / of.tensor_parallel
     )
@@ -101,6 +103,7 @@ def _decode_pairs(of: Columns, context: Column) -> Column:
         f["pair_full"] * context
         + f["pair_window"] * np.minimum(context, f["window"])
         + f["pair_latent_decode"] * np.minimum(context, f["chosen"])
+        + f["indexer_pair"] * context
         + f["state_operations"]
     )
     return pairs
@@ -113,6 +116,7 @@ def _prefill_pairs(of: Columns, prompt: Column) -> Column:
         f["pair_full"] * prompt / 2
         + f["pair_window"] * np.minimum(prompt / 2, f["window"])
         + f["pair_latent_prefill"] * np.minimum(prompt / 2, f["chosen"])
+        + f["indexer_pair"] * prompt / 2
         + f["state_operations"]
     )
     return pairs
