@@ -56,7 +56,7 @@ class Compatibility:
 
 
 def assemble(files: Sequence[CompatibilityFile], names: NamesFile) -> Compatibility:
-    """All files together. Raises ValueError for a name given twice, a source that is not there, or contradicting rows."""
+    """All files together. Raises ValueError for a name given twice, a missing source, or rows that contradict."""
     makers: dict[str, CompatibilityFile] = {}
     for file in files:
         for name in (file.maker, *file.aliases):
@@ -80,7 +80,8 @@ def _check(file: CompatibilityFile) -> None:
     engines = [product.engine for product in file.products]
     if len(engines) != len(set(engines)):
         raise ValueError(f"{file.maker}: an engine stands twice among the products")
-    for entry in (*file.products, *file.rows):
+    entries: list[Product | Row] = [*file.products, *file.rows]
+    for entry in entries:
         if missing := set(entry.sources) - set(file.sources):
             raise ValueError(f"{file.maker}: no source {', '.join(sorted(missing))}")
     seen: dict[tuple[str, ...], str] = {}
@@ -121,7 +122,7 @@ def _of_version(row: Row, version: str) -> bool:
 
 
 def _preference(row: Row) -> tuple[bool, bool, bool]:
-    """Rows of a chip before rows of all, then what runs before what does not, then the tested before the experimental."""
+    """Rows of a chip before rows of all, what runs before what does not, the tested before the experimental."""
     return (not row.chips, row.status == "not", row.experimental)
 
 

@@ -1,4 +1,4 @@
-"""The records of compatibility: which engine runs which model family in which precision on whose chips, by whose word."""
+"""The records of compatibility: which engine runs which model family in which precision on whose chips."""
 
 from __future__ import annotations
 
