@@ -220,7 +220,7 @@ def _latent(fields: ConfigFields, number: int) -> Attention:
         kv_heads=1,
         head_size=fields.count("qk_nope_head_dim") + rotary,
         value_head_size=values,
-        query_rank=fields.maybe("q_lora_rank"),
+        query_rank=fields.maybe("q_lora_rank") or None,
         kv_rank=fields.count("kv_lora_rank"),
         rotary_size=rotary,
         chosen_positions=fields.maybe("index_topk"),
