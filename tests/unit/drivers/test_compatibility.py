@@ -55,7 +55,7 @@ def test_a_plugin_row_has_a_plugin() -> None:
         ("huawei", "vllm", "0.23.0.post1", "deepseek-r1", "w8a8", "ascend-910b3", "plugin"),
         ("ascend", "vllm", "", "Qwen3ForCausalLM", "bfloat16", None, "plugin"),
         ("huawei", "vllm", "0.23.0", "qwen3", "bf16", "ascend-310p3", "not"),
-        ("huawei", "vllm", "0.23.0", "qwen3", "fp16", "ascend-310p3", "plugin"),
+        ("huawei", "vllm", "0.23.0", "qwen3", "w8a8", "ascend-310p3", "plugin"),
         ("huawei", "lmdeploy", "0.18.0", "qwen3", "w8a8", "ascend-910b3", "not"),
         ("huawei", "mindie", "", "deepseek-v3.1", "w4a8", "ascend-910b3", "supported"),
         ("huawei", "mindie", "", "deepseek-v3", "w8a8", "ascend-310p3", "not"),
@@ -87,6 +87,7 @@ def test_the_tables_answer_as_published(
         ("huawei", "vllm", "", "qwen3", "no-such-precision"),
         ("metax", "vllm", "0.33.0", "qwen3", "bf16"),
         ("hygon", "lmdeploy", "", "qwen3", "bf16"),
+        ("huawei", "mindie", "", "glm-4-moe", "w4a16"),
     ],
 )
 def test_what_no_source_speaks_of_is_unknown_and_says_what_is_missing(
