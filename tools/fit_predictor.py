@@ -14,6 +14,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,14 @@ from yunhe.adapt.points import UnknownChipNumbers, chip_numbers, columns
 from yunhe.adapt.predictor import TTFT_START, Predictor, log_ttft, servers, simulated
 from yunhe.adapt.published import Case
 from yunhe.adapt.roofline import terms
-from yunhe.adapt.validation import score
+from yunhe.adapt.validation import ScoredRow, score
 from yunhe.catalogue import architecture_catalogue, chip_catalogue
 
 OUT = Path(__file__).resolve().parents[1] / "src" / "yunhe" / "adapt" / "data" / "calibration.json"
 FOLDS = 5
 #: Quantiles of the interval; a little wider than 5 % and 95 %, for rows to come differ more than rows left out.
 LOW, HIGH = 0.045, 0.955
+NO_SPREAD = {metric: {"nothing seen": Ratio(0.5, 2.0, 0)} for metric in ("ttft", "tpot", "output_rate")}
 FITTED_GROUP = "aiconfigurator-silicon-sample"
 
 
@@ -128,9 +130,8 @@ def calibrate(cases: Sequence[Case]) -> Calibration:
 
 def learned(plain: Calibration, others: Sequence[Case]) -> dict[str, dict[str, float]]:
     """Offsets by situation; the rows that the formulas were fitted on hold the general ones near 1."""
-    spread = {metric: {"nothing seen": Ratio(0.5, 2.0, 0)} for metric in ("ttft", "tpot", "output_rate")}
-    none: dict[str, dict[str, float]] = {metric: {} for metric in spread}
-    predictor = Predictor(msgspec.structs.replace(plain, spread=spread, offsets=none))
+    none: dict[str, dict[str, float]] = {metric: {} for metric in NO_SPREAD}
+    predictor = Predictor(msgspec.structs.replace(plain, spread=NO_SPREAD, offsets=none))
     said = predictor.predict([case.point for case in others], [case.shape for case in others])
     names = {"ttft": "ttft_ms", "tpot": "tpot_ms", "output_rate": "output_tok_s"}
     found = none
@@ -149,20 +150,20 @@ def learned(plain: Calibration, others: Sequence[Case]) -> dict[str, dict[str, f
 Fold = Callable[[Case], Any]
 
 
-def left_out(
-    cases: Sequence[Case], fold: Fold, keep: Callable[[Case, Any], bool] | None = None
-) -> list[tuple[str, Any]]:
-    """Every row predicted by a fit that had not seen its fold: ``(group, scored row)``."""
-    found = []
-    for key in sorted({fold(case) for case in cases}, key=repr):
-        test = [case for case in cases if fold(case) == key]
-        train = [case for case in cases if (keep(case, key) if keep else fold(case) != key)]
-        fitted = calibrate(train)
-        spread = {metric: {"nothing seen": Ratio(0.5, 2.0, 0)} for metric in ("ttft", "tpot", "output_rate")}
-        predictor = Predictor(msgspec.structs.replace(fitted, spread=spread))
-        said = predictor.predict([case.point for case in test], [case.shape for case in test])
-        found += [(case, one) for case, prediction in zip(test, said, strict=True) for one in score(case, prediction)]
-    return found
+def left_out(cases: Sequence[Case], fold: Fold) -> list[tuple[Case, ScoredRow]]:
+    """Every row predicted by a fit that had not seen its fold."""
+    keys = sorted({fold(case) for case in cases}, key=repr)
+    parts = [
+        ([case for case in cases if fold(case) != key], [case for case in cases if fold(case) == key]) for key in keys
+    ]
+    with ProcessPoolExecutor() as pool:
+        return [row for rows in pool.map(_predicted, *zip(*parts, strict=True)) for row in rows]
+
+
+def _predicted(train: Sequence[Case], test: Sequence[Case]) -> list[tuple[Case, ScoredRow]]:
+    predictor = Predictor(msgspec.structs.replace(calibrate(train), spread=NO_SPREAD))
+    said = predictor.predict([case.point for case in test], [case.shape for case in test])
+    return [(case, one) for case, prediction in zip(test, said, strict=True) for one in score(case, prediction)]
 
 
 def by_point(case: Case) -> int:
@@ -170,6 +171,16 @@ def by_point(case: Case) -> int:
     point = case.point
     text = (point.architecture.id, point.input_tokens, point.output_tokens, point.concurrency, point.tensor_parallel)
     return zlib.crc32(repr(text).encode()) % FOLDS
+
+
+def by_chip(case: Case) -> str:
+    """The chip."""
+    return case.point.chip.id
+
+
+def by_family(case: Case) -> str:
+    """Models of one family stay together."""
+    return case.point.architecture.family
 
 
 def main() -> None:
@@ -190,8 +201,8 @@ def main() -> None:
     everything = [*sample, *others]
     folds = {
         "folds by workload point": left_out(everything, by_point),
-        "chip left out": left_out(everything, lambda case: case.point.chip.id),
-        "model left out": left_out(everything, lambda case: case.point.architecture.family),
+        "chip left out": left_out(everything, by_chip),
+        "model left out": left_out(everything, by_family),
     }
     report, spread = summary(folds)
     fitted = calibrate(everything)
@@ -202,7 +213,9 @@ def main() -> None:
         arguments.report.write_text(json.dumps(report, indent=1))
 
 
-def summary(folds: dict[str, list[tuple[Case, Any]]]) -> tuple[list[dict[str, object]], dict[str, dict[str, Ratio]]]:
+def summary(
+    folds: dict[str, list[tuple[Case, ScoredRow]]],
+) -> tuple[list[dict[str, object]], dict[str, dict[str, Ratio]]]:
     """Errors by fold kind and group, printed; and the spread by metric and basis."""
     report: list[dict[str, object]] = []
     ratios: dict[str, dict[str, list[float]]] = {}

@@ -87,7 +87,7 @@ class Predictor:
         free = cal.free(self._calibration.tpot, points)
         steady = tpot_s(of, ideal, free)
         servers = self.servers(points, shapes)
-        outcomes = [_simulated(*one) for one in zip(servers, points, shapes, strict=True)]
+        outcomes = [simulated(*one) for one in zip(servers, points, shapes, strict=True)]
         ttft = np.exp(log_ttft(of, ideal, free, outcomes)(cal.free(self._calibration.ttft, points)))
         return [
             self._prediction(
@@ -204,7 +204,8 @@ class TtftModel:
         return found
 
 
-def _simulated(server: Server, point: Point, shape: Shape) -> Outcome:
+def simulated(server: Server, point: Point, shape: Shape) -> Outcome:
+    """The load of ``shape`` on a server."""
     rng = np.random.default_rng(_SEED)
     in_flight = shape.in_flight or max(1, round(point.concurrency))
     return closed_loop(server, in_flight, point.input_tokens, point.output_tokens, rng, SPREAD, shape.requests)

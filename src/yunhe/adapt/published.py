@@ -34,6 +34,8 @@ _SIZES: Final = {
     "dp": re.compile(r"(?:\bdp[ =]?|--data-parallel-size[ =]|--dp(?:-size|_size)?[ =]|-dp )(\d+)", re.IGNORECASE),
     "pp": re.compile(r"(?:\bpp[ =]?|--pipeline-parallel-size[ =]|--pp(?:-size|_size)?[ =]|-pp )(\d+)", re.IGNORECASE),
 }
+#: Of samples that count expert parallelism on top of the tensor or data parallel size.
+_EXPERT_SIZES: Final = re.compile(r"moe_tp(\d+) moe_ep(\d+)")
 _REQUESTS: Final = re.compile(r"(?:requests|prompts)=(\d+)")
 _DRAFTED: Final = re.compile(r"num_speculative_tokens\W+(\d+)|speculative-num-steps[ =](\d+)")
 _SLOTS: Final = re.compile(r"--max-num-seqs[ =](\d+)|--max-running-requests[ =](\d+)|--max_batch_size[ =](\d+)")
@@ -114,7 +116,7 @@ def _case(
     inputs, outputs = _lengths(row)
     cards = int(_number(row.get("chip_count")) or 1)
     tp, dp, pp = _parallelism(row, said, cards, architecture, precision, chip)
-    instances = max(1.0, cards / (tp * dp * pp))
+    instances = 1.0 if _EXPERT_SIZES.search(said) else max(1.0, cards / (tp * dp * pp))
     hit = _PREFIX_HIT.search(said)
     prompt = inputs * (1 - int(hit[1]) / 100) if hit else inputs
     concurrency = _number(row.get("concurrency_or_batch"))
@@ -204,6 +206,12 @@ def _parallelism(
     if tp and dp and attention_copies and tp >= dp:
         # Attention is copied within the tensor-parallel group.
         tp //= dp
+    experts = _EXPERT_SIZES.search(said)
+    if experts and tp and dp:
+        # Counted twice: m x m for m cards, or tensor and data parallel for the same cards.
+        both = int(experts[1]) if experts[1] == experts[2] else 1
+        tp, dp = (both if both > 1 and size == both * both else size for size in (tp, dp))
+        tp = 1 if tp == dp else tp
     if not tp:
         tp = cards_min(architecture, precision, chip, max(1, cards // max(1, dp * max(pp, 1))))
     return tp, dp or 1, pp or 1

@@ -1,0 +1,190 @@
+"""`yunhe plan`: how a model would best run on chips that need not be here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from yunhe.cli.errors import CliError
+from yunhe.cli.invocation import current, local_command
+from yunhe.cli.output import emit_json, note
+
+_SHOWN: Final = 24
+_GOALS: Final = {"ttft_p95": "ttft_p95_s", "tpot_p95": "tpot_p95_s"}
+_UNITS: Final = {"ms": 0.001, "s": 1.0}
+
+
+class PlanFailed(CliError):
+    """No plan could be made."""
+
+    code = "bad_request"
+
+
+@click.command("plan")
+@click.argument("model", required=False)
+@click.option("--chip", "chips", multiple=True, help="Only this chip; may be repeated (yunhe chip list).")
+@click.option("--engine", "engines", multiple=True, help="Only this engine; may be repeated.")
+@click.option("--precision", "precisions", multiple=True, help="bf16, fp8, int8, fp4 ...; may be repeated.")
+@click.option("--isl", default=1024.0, show_default=True, type=click.FloatRange(min=1), help="Prompt tokens.")
+@click.option("--osl", default=256.0, show_default=True, type=click.FloatRange(min=1), help="Answer tokens.")
+@click.option("--concurrency", type=click.FloatRange(min=1), help="Requests in flight (default: as many as pay).")
+@click.option("--slo", help="What must hold: ttft_p95=2s,tpot_p95=50ms.")
+@click.option("--cards", multiple=True, metavar="CHIP=N", help="Cards that there are; may be repeated.")
+@click.option("--price", "prices", multiple=True, metavar="CHIP=CREDITS", help="Credits for a card's hour.")
+@click.option("--max-price", type=click.FloatRange(min=0), help="Credits for a million answer tokens, at most.")
+@click.option(
+    "--validate",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE.csv",
+    help="Score the predictor on published rows instead.",
+)
+@local_command
+def command(model: str | None, validate: Path | None, **options: Any) -> None:
+    """Predict how MODEL runs on each chip, and mark the best way; or score the predictor on published results.
+
+    No server is asked: the catalogues and the predictor come with the package.
+    """
+    if validate is not None:
+        _show_report(_ask({"validate": {"path": str(validate)}})["report"])
+        return
+    if model is None:
+        raise click.UsageError("give a MODEL, or --validate FILE.csv")
+    goals = {
+        "input_tokens": options["isl"],
+        "output_tokens": options["osl"],
+        "concurrency": options["concurrency"],
+        "price_max": options["max_price"],
+        **_slo(options["slo"] or ""),
+    }
+    asked = {
+        "model": model,
+        "goals": goals,
+        "cards": {name: int(count) for name, count in _pairs(options["cards"]).items()},
+        "prices": _pairs(options["prices"]),
+        **{name: list(options[name]) for name in ("chips", "engines", "precisions")},
+    }
+    _show_plan(_ask({"plan": asked})["plan"])
+
+
+def _ask(ask: dict[str, Any]) -> dict[str, Any]:
+    """The planner's answer. Raises PlanFailed with its words."""
+    argv = (sys.executable, "-P", "-m", "yunhe.planner")
+    done = subprocess.run(argv, input=json.dumps(ask).encode(), stdout=subprocess.PIPE, check=False)
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        raise PlanFailed(f"the planner ended with status {done.returncode}", next_step="Its words are above.") from None
+    error = answer.get("error")
+    if error:
+        failed = PlanFailed(error["message"], next_step=error["next_step"] or None)
+        failed.code = error["code"]
+        raise failed
+    return answer
+
+
+def _slo(text: str) -> dict[str, float]:
+    """``ttft_p95=2s,tpot_p95=50ms`` in seconds; a number alone is milliseconds."""
+    found = {}
+    for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        unit = next((unit for unit in _UNITS if value.strip().endswith(unit)), "")
+        try:
+            found[_GOALS[name.strip()]] = float(value.strip().removesuffix(unit)) * _UNITS.get(unit, 0.001)
+        except (KeyError, ValueError):
+            raise click.BadParameter(
+                f"{part!r} is none of {', '.join(_GOALS)} with a time, as tpot_p95=50ms", param_hint="--slo"
+            ) from None
+    return found
+
+
+def _pairs(values: tuple[str, ...]) -> dict[str, float]:
+    found = {}
+    for value in values:
+        name, _, number = value.partition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is not CHIP=NUMBER") from None
+    return found
+
+
+def _show_plan(plan: dict[str, Any]) -> None:
+    if current().as_json:
+        emit_json(plan)
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    titles = (
+        "",
+        "chip",
+        "engine",
+        "format",
+        "cards",
+        "at once",
+        "TTFT ms",
+        "TPOT ms (90 %)",
+        "tok/s/card",
+        "binds",
+        "rests on",
+    )
+    for title in titles:
+        table.add_column(title, justify="right" if title in titles[4:9] else "left", no_wrap=title != "rests on")
+    for way in plan["ways"][:_SHOWN]:
+        tpot = way["tpot_s"]
+        table.add_row(
+            "CHOSEN" if way["chosen"] else "",
+            way["chip"],
+            way["engine"],
+            way["precision"],
+            str(way["tensor_parallel"]),
+            str(way["concurrency"]),
+            f"{way['ttft_s']['value'] * 1000:.0f}",
+            f"{tpot['value'] * 1000:.1f} ({tpot['low'] * 1000:.1f}-{tpot['high'] * 1000:.1f})",
+            f"{way['output_tokens_per_s_per_card']:.0f}",
+            way["binding"],
+            way["basis"],
+            style="bold" if way["chosen"] else None,
+        )
+    Console().print(table)
+    more = len(plan["ways"]) - _SHOWN
+    if more > 0:
+        note(f"... and {more} more ways (--json shows all, --chip narrows).")
+    for no in plan["refused"][:_SHOWN]:
+        cards = f" x {no['tensor_parallel']}" if no["tensor_parallel"] else ""
+        note(f"refused: {no['chip']}{cards}, {no['engine']}, {no['precision']}: {no['reason']}")
+    note(f"Predicted, not measured; best by {plan['objective']}. Intervals hold 90 % of rows left out of the fit.")
+
+
+def _show_report(report: dict[str, Any]) -> None:
+    if current().as_json:
+        emit_json(report)
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("group", "metric", "rests on", box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("rows", "median error", "inside interval", "predicted/published"):
+        table.add_column(title, justify="right")
+    for group in report["groups"]:
+        table.add_row(
+            group["group"],
+            group["metric"],
+            group["level"],
+            str(group["rows"]),
+            f"{group['median_error']:.1%}",
+            f"{group['coverage']:.0%}",
+            f"{group['median_ratio']:.2f}",
+            end_section=False,
+        )
+    Console().print(table)
+    refused = sum("refused" in row for row in report["rows"])
+    note(f"{len(report['rows']) - refused} values predicted, {refused} rows refused (--json gives each reason).")

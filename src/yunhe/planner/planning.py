@@ -1,0 +1,88 @@
+"""Puts catalogues, compatibility tables and predictor together."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from yunhe.adapt import plan as planning
+from yunhe.adapt.calibration import shipped
+from yunhe.adapt.plan import Plan, Supply
+from yunhe.adapt.precision import PRECISIONS, Precision
+from yunhe.adapt.predictor import Predictor
+from yunhe.adapt.validation import Report, validate
+from yunhe.catalogue import architecture_catalogue, chip_catalogue
+from yunhe.catalogue.architecture import Architecture
+from yunhe.catalogue.chips import Chip
+from yunhe.core.errors import InvalidRequest
+from yunhe.drivers.engines import compatibility
+from yunhe.planner.documents import PlanAsk
+
+_DEFAULT_PRECISIONS: Final = ("bf16", "fp8", "int8")
+_NEEDED: Final = {"row_id", "model", "chip", "engine"}
+
+
+def make_plan(ask: PlanAsk) -> Plan:
+    """Raises NotFound for unknown names, InvalidRequest for impossible asks."""
+    architecture = architecture_catalogue.find(ask.model)
+    unknown = sorted(set(ask.precisions) - set(PRECISIONS))
+    if unknown:
+        raise InvalidRequest(f"no such precision: {', '.join(unknown)}", next_step=f"One of {', '.join(PRECISIONS)}.")
+    supplies = [_supply(chip, ask) for chip in _chips(ask)]
+    calibration = shipped()
+    return planning.plan(
+        architecture,
+        [supply for supply in supplies if supply.engines],
+        ask.precisions or _DEFAULT_PRECISIONS,
+        ask.goals,
+        Predictor(calibration),
+        calibration,
+        lambda engine, chip, precision: _refusal(architecture, engine, chip, precision),
+    )
+
+
+def _chips(ask: PlanAsk) -> Iterable[Chip]:
+    """Those asked for, else all of which bandwidth and speed are known."""
+    if ask.chips:
+        return [chip_catalogue.find(name) for name in ask.chips]
+    chips = [chip for file in chip_catalogue.load().values() for chip in file.chips]
+    return [chip for chip in chips if chip.memory_bandwidth_bytes_per_s and chip.peak_flops and chip.memory_bytes]
+
+
+def _supply(chip: Chip, ask: PlanAsk) -> Supply:
+    maker = chip_catalogue.maker_of(chip.id)
+    engines = ask.engines or tuple(_engines(maker))
+    return Supply(chip, engines, ask.cards.get(chip.id), ask.prices.get(chip.id))
+
+
+def _engines(maker: str) -> dict[str, str]:
+    """Engines that run on a maker's chips: the name under which results know them -> the product's."""
+    file = compatibility.load().makers.get(maker.lower())
+    products = file.products if file is not None else ()
+    return {product.plugin or product.engine: product.engine for product in products if product.status != "not"}
+
+
+def _refusal(architecture: Architecture, engine: str, chip: Chip, precision: Precision) -> str:
+    """What published tables say against it; nothing where they are silent."""
+    maker = chip_catalogue.maker_of(chip.id)
+    product = _engines(maker).get(engine, engine)
+    said = compatibility.verdict(maker, product, "", architecture.family, precision.name, chip.id)
+    return said.reason if said.status == "not" else ""
+
+
+def make_report(path: Path) -> Report:
+    """Raises InvalidRequest when the file cannot be read as rows."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = sorted(_NEEDED - set(reader.fieldnames or ()))
+            if missing:
+                raise InvalidRequest(
+                    f"{path} lacks the columns {', '.join(missing)}", next_step="See docs/plan.md for the columns."
+                )
+            rows = [{name: value or "" for name, value in row.items() if name} for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidRequest(f"{path} cannot be read: {error}", next_step="Give a CSV file in UTF-8.") from None
+    return validate(rows, Predictor(shipped()), architecture_catalogue.find, chip_catalogue.find)
