@@ -25,7 +25,7 @@ from yunhe.adapt import calibration as cal
 from yunhe.adapt import offsets, published
 from yunhe.adapt.calibration import Calibration, Ratio
 from yunhe.adapt.coefficients import START, tpot_s
-from yunhe.adapt.fitting import Array, Fit, Level, fit
+from yunhe.adapt.fitting import Fit, Level, fit
 from yunhe.adapt.points import UnknownChipNumbers, chip_numbers, columns
 from yunhe.adapt.predictor import TTFT_START, Predictor, log_ttft, servers, simulated
 from yunhe.adapt.published import Case
@@ -38,6 +38,7 @@ FOLDS = 5
 #: Quantiles of the interval; a little wider than 5 % and 95 %, for rows to come differ more than rows left out.
 LOW, HIGH = 0.045, 0.955
 NO_SPREAD = {metric: {"nothing seen": Ratio(0.5, 2.0, 0)} for metric in ("ttft", "tpot", "output_rate")}
+SAME_ARCHITECTURE = {"kimi experts mla": "deepseek experts mla"}
 FITTED_GROUP = "aiconfigurator-silicon-sample"
 
 
@@ -179,8 +180,9 @@ def by_chip(case: Case) -> str:
 
 
 def by_family(case: Case) -> str:
-    """Models of one family stay together."""
-    return case.point.architecture.family
+    """Models of one family stay together, and so do families of one architecture."""
+    build = cal.build_of(case.point.architecture)
+    return SAME_ARCHITECTURE.get(build, build)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from yunhe.adapt.fitting import Array, Fit
 from yunhe.adapt.points import Point
+from yunhe.catalogue.architecture import Architecture
 
 Metric = Literal["tpot", "ttft", "output_rate"]
 #: What a prediction rests on, best first.
@@ -60,13 +61,19 @@ class Calibration(Struct, frozen=True):
     spread: dict[str, dict[str, Ratio]]
 
 
+def build_of(architecture: Architecture) -> str:
+    """Models that cost alike: a family's dense and sparse ones, and its kinds of attention, are told apart."""
+    kinds = "+".join(group.kind for group in architecture.attention)
+    return f"{architecture.family} {'experts' if architecture.experts else 'dense'} {kinds}"
+
+
 def keys(points: Sequence[Point]) -> dict[str, list[str]]:
     """Each point's key at each level."""
     return {
         "engine": [point.engine for point in points],
         "engine-family": [f"{point.engine}|{point.chip.family}" for point in points],
         "engine-chip": [f"{point.engine}|{point.chip.id}" for point in points],
-        "engine-model": [f"{point.engine}|{point.architecture.family}" for point in points],
+        "engine-model": [f"{point.engine}|{build_of(point.architecture)}" for point in points],
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from yunhe.catalogue.ports import Engine
+from yunhe.catalogue.ports import NOT_INSTALLED, Engine
 from yunhe.core.errors import InvalidRequest
 from yunhe.pool.ports import CentreDriver, ChipDriver
 from yunhe.serve.sync import EngineInfo
@@ -33,7 +33,7 @@ class Engines:
 
 
 def load_engines() -> Engines:
-    """Every engine driver that is installed."""
+    """Every engine driver that loads and whose product is installed, and those that do not load."""
     found: dict[str, Engine] = {}
     infos = []
     for point in sorted(entry_points(group="yunhe.engines"), key=lambda point: point.name):
@@ -42,6 +42,10 @@ def load_engines() -> Engines:
         except Exception as error:  # noqa: BLE001 - a stranger's import may raise anything
             _LOG.exception("engine driver %s does not load", point.name)
             infos.append(EngineInfo(point.name, "", f"{type(error).__name__}: {error}"))
+            continue
+        if engine.version == NOT_INSTALLED:
+            # It can plan for chips elsewhere; here it has nothing to start, so control must not choose it.
+            _LOG.info("engine %s is not installed here", point.name)
             continue
         found[point.name] = engine
         infos.append(EngineInfo(point.name, engine.version))

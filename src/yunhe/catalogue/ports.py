@@ -12,6 +12,8 @@ from yunhe.pool.model import Card
 
 #: Placeholder that the agent replaces by a key of the replica's own.
 ENGINE_KEY: Final = "@ENGINE_KEY@"
+#: ``Engine.version`` of a driver whose product is not here: it can plan a launch, and start none.
+NOT_INSTALLED: Final = "not installed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,13 @@ SECTIONS = (
         ),
     ),
     Section(
+        "Adapting",
+        (
+            Entry("plan", "plan", "Predict how a model runs on each chip; the best way marked."),
+            Entry("chip", "chip", "The catalogue of chips, with sources."),
+        ),
+    ),
+    Section(
         "Pool",
         (
             Entry("centre", "centre", "Sites that bring cards."),

@@ -37,12 +37,21 @@ def emit_list(records: Sequence[Record], columns: Sequence[Column[Any]], *, empt
     if not records:
         note(empty)
         return
-    rows = [[column.value(record) or "" for column in columns] for record in records]
+    emit_rows(columns, [[column.value(record) or "" for column in columns] for record in records])
+
+
+def emit_rows(columns: Sequence[Column[Any]], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table on a terminal, tab-separated lines elsewhere. The columns' values are the cells already."""
     if sys.stdout.isatty():
         _table(columns, rows)
         return
     for row in rows:
         click.echo("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))
+
+
+def cells(*titles: str, right: Sequence[str] = ()) -> tuple[Column[Any], ...]:
+    """Columns of ``emit_rows``; those in ``right`` hold numbers."""
+    return tuple(Column(title, lambda cell: str(cell), title in right) for title in titles)
 
 
 def emit_record(record: Record, columns: Sequence[Column[Any]]) -> None:

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from yunhe.cli.errors import CliError
 from yunhe.cli.invocation import current, local_command
-from yunhe.cli.output import emit_json, note
+from yunhe.cli.output import cells, emit_json, emit_rows, note
+from yunhe.cli.planner import ask_planner
 
 _SHOWN: Final = 24
 _GOALS: Final = {"ttft_p95": "ttft_p95_s", "tpot_p95": "tpot_p95_s"}
 _UNITS: Final = {"ms": 0.001, "s": 1.0}
-
-
-class PlanFailed(CliError):
-    """No plan could be made."""
-
-    code = "bad_request"
 
 
 @click.command("plan")
@@ -50,7 +41,7 @@ def command(model: str | None, validate: Path | None, **options: Any) -> None:
     No server is asked: the catalogues and the predictor come with the package.
     """
     if validate is not None:
-        _show_report(_ask({"validate": {"path": str(validate)}})["report"])
+        _show_report(ask_planner({"validate": {"path": str(validate)}})["report"])
         return
     if model is None:
         raise click.UsageError("give a MODEL, or --validate FILE.csv")
@@ -68,23 +59,7 @@ def command(model: str | None, validate: Path | None, **options: Any) -> None:
         "prices": _pairs(options["prices"]),
         **{name: list(options[name]) for name in ("chips", "engines", "precisions")},
     }
-    _show_plan(_ask({"plan": asked})["plan"])
-
-
-def _ask(ask: dict[str, Any]) -> dict[str, Any]:
-    """The planner's answer. Raises PlanFailed with its words."""
-    argv = (sys.executable, "-P", "-m", "yunhe.planner")
-    done = subprocess.run(argv, input=json.dumps(ask).encode(), stdout=subprocess.PIPE, check=False)
-    try:
-        answer: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        raise PlanFailed(f"the planner ended with status {done.returncode}", next_step="Its words are above.") from None
-    error = answer.get("error")
-    if error:
-        failed = PlanFailed(error["message"], next_step=error["next_step"] or None)
-        failed.code = error["code"]
-        raise failed
-    return answer
+    _show_plan(ask_planner({"plan": asked})["plan"])
 
 
 def _slo(text: str) -> dict[str, float]:
@@ -117,29 +92,8 @@ def _show_plan(plan: dict[str, Any]) -> None:
     if current().as_json:
         emit_json(plan)
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    titles = (
-        "",
-        "chip",
-        "engine",
-        "format",
-        "cards",
-        "at once",
-        "TTFT ms",
-        "TPOT ms (90 %)",
-        "tok/s/card",
-        "binds",
-        "rests on",
-    )
-    for title in titles:
-        table.add_column(title, justify="right" if title in titles[4:9] else "left", no_wrap=title != "rests on")
-    for way in plan["ways"][:_SHOWN]:
-        tpot = way["tpot_s"]
-        table.add_row(
+    rows = [
+        [
             "CHOSEN" if way["chosen"] else "",
             way["chip"],
             way["engine"],
@@ -147,13 +101,15 @@ def _show_plan(plan: dict[str, Any]) -> None:
             str(way["tensor_parallel"]),
             str(way["concurrency"]),
             f"{way['ttft_s']['value'] * 1000:.0f}",
-            f"{tpot['value'] * 1000:.1f} ({tpot['low'] * 1000:.1f}-{tpot['high'] * 1000:.1f})",
+            _interval_ms(way["tpot_s"]),
             f"{way['output_tokens_per_s_per_card']:.0f}",
             way["binding"],
             way["basis"],
-            style="bold" if way["chosen"] else None,
-        )
-    Console().print(table)
+        ]
+        for way in plan["ways"][:_SHOWN]
+    ]
+    numbers = ("cards", "at once", "TTFT ms", "TPOT ms (90 %)", "tok/s/card")
+    emit_rows(cells("", "chip", "engine", "format", *numbers, "binds", "rests on", right=numbers), rows)
     more = len(plan["ways"]) - _SHOWN
     if more > 0:
         note(f"... and {more} more ways (--json shows all, --chip narrows).")
@@ -163,19 +119,17 @@ def _show_plan(plan: dict[str, Any]) -> None:
     note(f"Predicted, not measured; best by {plan['objective']}. Intervals hold 90 % of rows left out of the fit.")
 
 
+def _interval_ms(seconds: dict[str, float]) -> str:
+    value, low, high = (seconds[name] * 1000 for name in ("value", "low", "high"))
+    return f"{value:.1f} ({low:.1f}-{high:.1f})"
+
+
 def _show_report(report: dict[str, Any]) -> None:
     if current().as_json:
         emit_json(report)
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("group", "metric", "rests on", box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("rows", "median error", "inside interval", "predicted/published"):
-        table.add_column(title, justify="right")
-    for group in report["groups"]:
-        table.add_row(
+    rows = [
+        [
             group["group"],
             group["metric"],
             group["level"],
@@ -183,8 +137,10 @@ def _show_report(report: dict[str, Any]) -> None:
             f"{group['median_error']:.1%}",
             f"{group['coverage']:.0%}",
             f"{group['median_ratio']:.2f}",
-            end_section=False,
-        )
-    Console().print(table)
+        ]
+        for group in report["groups"]
+    ]
+    numbers = ("rows", "median error", "inside interval", "predicted/published")
+    emit_rows(cells("group", "metric", "rests on", *numbers, right=numbers), rows)
     refused = sum("refused" in row for row in report["rows"])
     note(f"{len(report['rows']) - refused} values predicted, {refused} rows refused (--json gives each reason).")

@@ -6,6 +6,9 @@ from msgspec import Struct
 
 from yunhe.adapt.plan import Goals, Plan
 from yunhe.adapt.validation import Report
+from yunhe.catalogue.chip_catalogue import Difference
+from yunhe.catalogue.chips import Chip
+from yunhe.catalogue.sourced import Source
 
 
 class PlanAsk(Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,10 +31,26 @@ class ValidateAsk(Struct, frozen=True, forbid_unknown_fields=True):
     path: str
 
 
+class ChipsAsk(Struct, frozen=True, forbid_unknown_fields=True):
+    """Chips of the catalogue: those named, else all; ``diff`` compares the two that are named."""
+
+    names: tuple[str, ...] = ()
+    diff: bool = False
+
+
+class KnownChip(Struct, frozen=True):
+    """A chip with its maker and the sources that it names."""
+
+    maker: str
+    chip: Chip
+    sources: dict[str, Source]
+
+
 class Ask(Struct, frozen=True, forbid_unknown_fields=True):
-    """One of both."""
+    """One of these."""
 
     plan: PlanAsk | None = None
+    chips: ChipsAsk | None = None
     validate: ValidateAsk | None = None
 
 
@@ -47,5 +66,7 @@ class Answer(Struct, frozen=True, omit_defaults=True):
     """What was asked for, or why not."""
 
     plan: Plan | None = None
+    chips: tuple[KnownChip, ...] | None = None
+    differences: tuple[Difference, ...] | None = None
     report: Report | None = None
     error: Failure | None = None

@@ -18,7 +18,7 @@ from yunhe.catalogue.architecture import Architecture
 from yunhe.catalogue.chips import Chip
 from yunhe.core.errors import InvalidRequest
 from yunhe.drivers.engines import compatibility
-from yunhe.planner.documents import PlanAsk
+from yunhe.planner.documents import KnownChip, PlanAsk
 
 _DEFAULT_PRECISIONS: Final = ("bf16", "fp8", "int8")
 _NEEDED: Final = {"row_id", "model", "chip", "engine"}
@@ -70,6 +70,17 @@ def _refusal(architecture: Architecture, engine: str, chip: Chip, precision: Pre
     product = _engines(maker).get(engine, engine)
     said = compatibility.verdict(maker, product, "", architecture.family, precision.name, chip.id)
     return said.reason if said.status == "not" else ""
+
+
+def known_chips(names: tuple[str, ...]) -> tuple[KnownChip, ...]:
+    """Raises NotFound."""
+    chips = [chip_catalogue.find(name) for name in names] if names else chip_catalogue.chips()
+    found = []
+    for chip in chips:
+        file = chip_catalogue.load()[chip_catalogue.maker_of(chip.id)]
+        used = {key for value in chip_catalogue.values(chip).values() for key in value.sources}
+        found.append(KnownChip(file.maker, chip, {key: file.sources[key] for key in sorted(used)}))
+    return tuple(found)
 
 
 def make_report(path: Path) -> Report:

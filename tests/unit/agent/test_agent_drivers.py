@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from yunhe.agent import drivers, inventory
+from yunhe.catalogue.ports import NOT_INSTALLED
 from yunhe.core.errors import InvalidRequest
 from yunhe.pool.model import Card, Inventory, Node
 
@@ -46,6 +47,16 @@ def test_a_driver_that_does_not_load_is_reported_and_takes_nothing_else_down(
 
 
 _load = EntryPoint.load
+
+
+class Elsewhere:
+    version = NOT_INSTALLED
+
+
+def test_an_engine_that_is_not_installed_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_points(monkeypatch, EntryPoint("elsewhere", f"{__name__}:Elsewhere", "yunhe.engines"))
+    engines = drivers.load_engines()
+    assert (engines.by_name, engines.infos) == ({}, ())
 
 
 def test_an_unknown_centre_driver_names_the_known_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from yunhe.catalogue.chips import ChipFile
 from yunhe.core.errors import NotFound
 
 PUBLISHED = Path(__file__).resolve().parents[4] / "shared" / "data" / "adaptation" / "published_inference.csv"
-FILE = b"""{"schema": 1, "maker": "M", "sources": {"a": {"title": "A page", "kind": "maker page", "read_at": "2026-01"}},
+FILE = b"""{"schema": 1, "maker": "M", "sources": {"a": {"title": "Page", "kind": "maker page", "read_at": "2026-01"}},
 "chips": [{"id": "x", "name": "X", "family": "x", "kind": "gpu", "memory_bytes": %b}]}"""
 GOOD = b'{"value": 64e9, "sources": ["a"], "confidence": "unsure"}'
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from yunhe.catalogue.model import ExternalServer, Model, Recipe, SettingValue
-from yunhe.catalogue.ports import LaunchPlan, UsageProbe, Verdict
+from yunhe.catalogue.ports import NOT_INSTALLED, LaunchPlan, UsageProbe, Verdict
 from yunhe.core.errors import InvalidRequest
 from yunhe.drivers.engines.compatibility import Answer, verdict
 from yunhe.drivers.engines.settings import Rule, Whole, checked
@@ -22,7 +22,6 @@ from yunhe.pool.model import Card
 #: Where the port stands in a command and in files, until ``port_keeper`` has chosen it.
 PORT: Final = "@PORT@"
 PORT_FILE: Final = "port"
-NOT_INSTALLED: Final = "not installed"
 #: Settings that are texts, and so have no rule of numbers or choices. Every driver knows the first.
 TEXTS: Final = ("executable", "devices", "speculative_model")
 _TEXT_CHARS_MAX: Final = 4096
