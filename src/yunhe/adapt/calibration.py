@@ -30,7 +30,7 @@ Basis = Literal[
 ]
 LEVELS: Final = ("engine", "engine-family", "engine-chip", "engine-model")
 #: Price of deviations at each level: the higher, the more rows must speak for one.
-PRICES: Final = {"engine": 0.3, "engine-family": 1.0, "engine-chip": 3.0, "engine-model": 3.0}
+PRICES: Final = {"engine": 0.5, "engine-family": 10.0, "engine-chip": 2.0, "engine-model": 2.0}
 
 
 class Ratio(Struct, frozen=True):
@@ -57,8 +57,13 @@ class Calibration(Struct, frozen=True):
     ttft: FitDocument
     #: Metric -> factors by situation.
     offsets: dict[str, dict[str, float]]
-    #: Metric -> basis -> spread.
+    #: Metric -> ``spread_key`` -> spread.
     spread: dict[str, dict[str, Ratio]]
+
+
+def spread_key(situation: str, basis: str) -> str:
+    """A burst is harder to predict than a steady load, and what was not seen harder than what was."""
+    return f"{situation}: {basis}"
 
 
 def build_of(architecture: Architecture) -> str:
@@ -92,6 +97,11 @@ def document(of: Fit) -> FitDocument:
         for level, known in of.deviations.items()
     }
     return FitDocument(tuple(round(float(value), 6) for value in of.base), deviations)
+
+
+def fitted(of: FitDocument, point: Point) -> bool:
+    """Whether the fit of steady loads knows the engine, so that no factor is needed on its times."""
+    return point.engine in of.deviations.get("engine", {})
 
 
 def basis(of: FitDocument, point: Point) -> Basis:

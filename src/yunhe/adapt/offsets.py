@@ -21,10 +21,11 @@ PRICES: Final = (2.0, 3.0, 3.0, 3.0)
 
 
 def keys(point: Point, situation: Situation) -> tuple[str, ...]:
-    """From the general to the particular, one for each price."""
+    """From the general to the particular, one for each price. What one engine does under a steady load says nothing of
+    another, so that there the most general is the engine's own."""
     engine = f"{situation}|{point.engine}"
     return (
-        situation,
+        f"{engine}|any" if situation == "steady" else situation,
         engine,
         f"{engine}|{point.chip.family}",
         f"{engine}|{point.chip.family}|{point.architecture.family}",

@@ -179,18 +179,17 @@ def _loads(
 ) -> list[tuple[_Group, Point]]:
     """For each group the largest load whose TPOT keeps its bound by the formulas."""
     tokens = goals.input_tokens + goals.output_tokens
-    points: list[tuple[_Group, Point]] = []
-    for group in groups:
+    points: list[tuple[int, Point]] = []
+    for number, group in enumerate(groups):
         chip, precision, cards = group.supply.chip, group.precision, group.tensor_parallel
         room = sequences_max(architecture, precision, chip, cards, tokens)
-        loads = [load for load in _CONCURRENCIES if load <= room]
+        loads: list[float] = [load for load in _CONCURRENCIES if load <= room]
         if goals.concurrency is not None:
-            loads = [load for load in loads if load < goals.concurrency] + [goals.concurrency] * (
-                goals.concurrency <= room
-            )
+            wanted = [goals.concurrency] * (goals.concurrency <= room)
+            loads = [load for load in loads if load < goals.concurrency] + wanted
         points += [
             (
-                group,
+                number,
                 Point(
                     architecture, chip, precision, group.engine, goals.input_tokens, goals.output_tokens, load, cards
                 ),
@@ -202,21 +201,21 @@ def _loads(
     only = [point for _, point in points]
     of = columns(only)
     found = tpot_s(of, terms(of), cal.free(calibration.tpot, only))
-    best: dict[_Group, tuple[float, Point]] = {}
-    slowest: dict[_Group, float] = {}
-    for (group, point), seconds in zip(points, found, strict=True):
-        slowest[group] = min(slowest.get(group, np.inf), float(seconds))
+    best: dict[int, tuple[float, Point]] = {}
+    fastest: dict[int, float] = {}
+    for (number, point), seconds in zip(points, found, strict=True):
+        fastest[number] = min(fastest.get(number, np.inf), float(seconds))
         if goals.tpot_p95_s is not None and seconds > goals.tpot_p95_s:
             continue
         rate = point.concurrency / float(seconds) / point.cards
-        if group not in best or rate > best[group][0]:
-            best[group] = (rate, point)
+        if number not in best or rate > best[number][0]:
+            best[number] = (rate, point)
     refused += [
-        group.no(f"one request alone already takes {slowest[group] * 1000:.1f} ms a token")
-        for group in groups
-        if group in slowest and group not in best
+        groups[number].no(f"even one request alone takes {seconds * 1000:.1f} ms a token")
+        for number, seconds in fastest.items()
+        if number not in best
     ]
-    return [(group, point) for group, (_, point) in best.items()]
+    return [(groups[number], point) for number, (_, point) in best.items()]
 
 
 def _way(group: _Group, point: Point, goals: Goals, predictor: Predictor) -> Way | No:

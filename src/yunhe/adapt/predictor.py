@@ -129,21 +129,27 @@ class Predictor:
             rate = point.concurrency * point.output_tokens / (ttft + max(0.0, point.output_tokens - 1) * tpot)
         rate *= by["output_rate"]
         return Prediction(
-            ttft_s=self._estimate("ttft", basis, ttft),
-            tpot_s=self._estimate("tpot", basis, tpot),
-            output_tokens_per_s=self._estimate("output_rate", basis, rate),
+            ttft_s=self._estimate("ttft", shape.situation, basis, ttft),
+            tpot_s=self._estimate("tpot", shape.situation, basis, tpot),
+            output_tokens_per_s=self._estimate("output_rate", shape.situation, basis, rate),
             basis=basis,
             binding=max(parts, key=lambda cause: parts[cause]),
             step_parts_s=parts,
         )
 
     def _factors(self, point: Point, situation: offsets.Situation) -> dict[str, float]:
-        return {name: offsets.factor(known, point, situation) for name, known in self._calibration.offsets.items()}
+        found = {name: offsets.factor(known, point, situation) for name, known in self._calibration.offsets.items()}
+        if situation == "steady" and cal.fitted(self._calibration.tpot, point):
+            found |= {"ttft": 1.0, "tpot": 1.0}
+        return found
 
-    def _estimate(self, metric: Metric, basis: Basis, value: float) -> Estimate:
-        spread = self._calibration.spread[metric].get(basis)
+    def _estimate(self, metric: Metric, situation: offsets.Situation, basis: Basis, value: float) -> Estimate:
+        known = self._calibration.spread[metric]
+        alike = [ratio for key, ratio in known.items() if key.startswith(f"{situation}:")]
+        spread = known.get(cal.spread_key(situation, basis))
         if spread is None:
-            spread = max(self._calibration.spread[metric].values(), key=lambda one: one.high / one.low)
+            # Nothing was left out that rests on as little: at least as wide as the widest that was.
+            spread = max(alike or known.values(), key=lambda one: one.high / one.low)
         return Estimate(value, value * spread.low, value * spread.high)
 
 

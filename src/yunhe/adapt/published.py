@@ -166,9 +166,15 @@ def precision_of(row: Row, architecture: Architecture) -> Precision:
     for text in texts:
         if "UNSET" in text:
             continue
-        for pattern, name in names().precisions:
-            if re.search(pattern, text, re.IGNORECASE):
-                return PRECISIONS[_as_published(name, architecture)]
+        found = [
+            (match.start(), number, name)
+            for number, (pattern, name) in enumerate(names().precisions)
+            if (match := re.search(pattern, text, re.IGNORECASE))
+        ]
+        if found:
+            # What is named first; a mixture of formats is named as a whole.
+            name = found[0][2] if found[0][1] == 0 else min(found)[2]
+            return PRECISIONS[_as_published(name, architecture)]
     return PRECISIONS["bf16"]
 
 

@@ -28,6 +28,7 @@ _UNITS: Final = {"ms": 0.001, "s": 1.0}
 @click.option("--cards", multiple=True, metavar="CHIP=N", help="Cards that there are; may be repeated.")
 @click.option("--price", "prices", multiple=True, metavar="CHIP=CREDITS", help="Credits for a card's hour.")
 @click.option("--max-price", type=click.FloatRange(min=0), help="Credits for a million answer tokens, at most.")
+@click.option("--all", "every", is_flag=True, help="Every number of cards, not only the best of each way.")
 @click.option(
     "--validate",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -59,7 +60,7 @@ def command(model: str | None, validate: Path | None, **options: Any) -> None:
         "prices": _pairs(options["prices"]),
         **{name: list(options[name]) for name in ("chips", "engines", "precisions")},
     }
-    _show_plan(ask_planner({"plan": asked})["plan"])
+    _show_plan(ask_planner({"plan": asked})["plan"], options["every"])
 
 
 def _slo(text: str) -> dict[str, float]:
@@ -88,10 +89,20 @@ def _pairs(values: tuple[str, ...]) -> dict[str, float]:
     return found
 
 
-def _show_plan(plan: dict[str, Any]) -> None:
+def _kind(of: dict[str, Any]) -> tuple[str, str, str]:
+    return of["chip"], of["engine"], of["precision"]
+
+
+def _show_plan(plan: dict[str, Any], every: bool) -> None:
     if current().as_json:
         emit_json(plan)
         return
+    ways, refused = plan["ways"], plan["refused"]
+    if not every:
+        # Ways are sorted: the first of a kind is its best.
+        ways = list({_kind(way): way for way in reversed(ways)}.values())[::-1]
+        possible = {_kind(way) for way in ways}
+        refused = list({_kind(no): no for no in refused if _kind(no) not in possible}.values())
     rows = [
         [
             "CHOSEN" if way["chosen"] else "",
@@ -106,14 +117,14 @@ def _show_plan(plan: dict[str, Any]) -> None:
             way["binding"],
             way["basis"],
         ]
-        for way in plan["ways"][:_SHOWN]
+        for way in ways[:_SHOWN]
     ]
     numbers = ("cards", "at once", "TTFT ms", "TPOT ms (90 %)", "tok/s/card")
     emit_rows(cells("", "chip", "engine", "format", *numbers, "binds", "rests on", right=numbers), rows)
-    more = len(plan["ways"]) - _SHOWN
+    more = len(ways) - _SHOWN
     if more > 0:
         note(f"... and {more} more ways (--json shows all, --chip narrows).")
-    for no in plan["refused"][:_SHOWN]:
+    for no in refused[:_SHOWN]:
         cards = f" x {no['tensor_parallel']}" if no["tensor_parallel"] else ""
         note(f"refused: {no['chip']}{cards}, {no['engine']}, {no['precision']}: {no['reason']}")
     note(f"Predicted, not measured; best by {plan['objective']}. Intervals hold 90 % of rows left out of the fit.")
