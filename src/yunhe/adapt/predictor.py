@@ -150,7 +150,8 @@ class Predictor:
         if spread is None:
             # Nothing was left out that rests on as little: at least as wide as the widest that was.
             spread = max(alike or known.values(), key=lambda one: one.high / one.low)
-        return Estimate(value, value * spread.low, value * spread.high)
+        # Where a situation is missed to one side, the value itself is still what is said.
+        return Estimate(value, value * min(spread.low, 1.0), value * max(spread.high, 1.0))
 
 
 def servers(points: Sequence[Point], shapes: Sequence[Shape], free: Array) -> list[Server]:
