@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final, NoReturn
 
@@ -27,6 +27,8 @@ INTEGER_MAX: Final = 2**53 - 1
 #: ECMAScript writes no exponent for numbers of up to 21 digits, nor for up to six zeros after the point.
 _PLAIN_DIGITS_MAX: Final = 21
 _LEADING_ZEROS_MAX: Final = 6
+#: Escapes just the quote, the backslash and control characters, the latter in the short form where one exists.
+_QUOTED: Final = json.JSONEncoder(ensure_ascii=False).encode
 _ID: Final = re.compile(r"rcp_[0-9a-f]{64}")
 
 
@@ -43,8 +45,10 @@ def canonical_bytes(value: Json) -> bytes:
     Raises NotCanonical for NaN and infinities, integers beyond 2**53 - 1, text with half a surrogate pair, members
     whose name is no text, other types, nesting deeper than ``DEPTH_MAX``, and results beyond ``DOCUMENT_BYTES_MAX``.
     """
+    pieces: list[str] = []
     try:
-        data = "".join(_pieces(value, 0)).encode()
+        _write(value, 0, pieces)
+        data = "".join(pieces).encode()
     except UnicodeEncodeError:
         raise NotCanonical("the text holds half a surrogate pair, which UTF-8 cannot write") from None
     if len(data) > DOCUMENT_BYTES_MAX:
@@ -126,30 +130,34 @@ def _laid_out(digits: str, point: int) -> str:
     return f"{mantissa}e{point - 1:+d}"
 
 
-def _pieces(value: Json, depth: int) -> Iterator[str]:
+def _write(value: Json, depth: int, pieces: list[str]) -> None:
     if depth > DEPTH_MAX:
         raise NotCanonical(f"nested deeper than {DEPTH_MAX} levels")
     if isinstance(value, Mapping):
-        yield from _object_pieces(value, depth)
+        _write_object(value, depth, pieces)
     elif isinstance(value, list | tuple):
-        yield "["
+        pieces.append("[")
         for number, item in enumerate(value):
             if number:
-                yield ","
-            yield from _pieces(item, depth + 1)
-        yield "]"
+                pieces.append(",")
+            _write(item, depth + 1, pieces)
+        pieces.append("]")
     else:
-        yield _scalar(value)
+        pieces.append(_scalar(value))
 
 
-def _object_pieces(value: Mapping[str, Json], depth: int) -> Iterator[str]:
+def _write_object(value: Mapping[str, Json], depth: int, pieces: list[str]) -> None:
     if not all(isinstance(name, str) for name in value):
         raise NotCanonical("a member's name is not text")
-    yield "{"
-    for number, name in enumerate(sorted(value, key=lambda name: name.encode("utf-16-be"))):
-        yield f"{',' if number else ''}{json.dumps(name, ensure_ascii=False)}:"
-        yield from _pieces(value[name], depth + 1)
-    yield "}"
+    pieces.append("{")
+    for number, name in enumerate(sorted(value, key=_utf16)):
+        pieces.append(f"{',' if number else ''}{_QUOTED(name)}:")
+        _write(value[name], depth + 1, pieces)
+    pieces.append("}")
+
+
+def _utf16(name: str) -> bytes:
+    return name.encode("utf-16-be")
 
 
 def _scalar(value: Json) -> str:
@@ -158,8 +166,7 @@ def _scalar(value: Json) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        # Escapes just the quote, the backslash and control characters, the latter in the short form where one exists.
-        return json.dumps(value, ensure_ascii=False)
+        return _QUOTED(value)
     if isinstance(value, int):
         if abs(value) > INTEGER_MAX:
             raise NotCanonical(f"the integer {value} is beyond 2**53 - 1, where programs read different numbers")

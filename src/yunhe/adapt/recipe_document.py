@@ -218,7 +218,10 @@ def read_recipe(document: Json) -> Recipe:
 
 def recipe_json(recipe: Recipe) -> Json:
     """A recipe as a JSON value that reads back. Raises BadRecipe where a value is out of its bounds."""
-    document: Json = msgspec.to_builtins(recipe)
+    try:
+        document: Json = msgspec.to_builtins(recipe)
+    except TypeError as error:
+        raise BadRecipe(f"a value is of no type of JSON: {error}") from None
     read_recipe(document)
     return document
 

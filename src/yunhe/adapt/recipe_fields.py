@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
@@ -71,7 +72,7 @@ def secrets_in(argv: Sequence[str], env: Mapping[str, str]) -> tuple[str, ...]:
     credential, a private key): it protects from slips, not from intent.
     """
     found = [name for name, value in env.items() if _is_secret(name, value)]
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+    for word, following in zip_longest(argv, argv[1:], fillvalue=""):
         option, equals, value = word.partition("=")
         if not option.startswith("-"):
             option, value = "an argument", word
