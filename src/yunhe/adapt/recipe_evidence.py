@@ -88,6 +88,7 @@ class Measurement(Part, frozen=True, kw_only=True):
     output_tokens_per_s: Estimate
     #: Requests a second that kept all objectives; null without objectives.
     goodput_requests_per_s: Estimate | None
+    #: Of all cards together.
     memory_peak_bytes: Estimate | None
     #: Joules per output token; null where the chip reports no power.
     energy_per_output_token_j: Estimate | None

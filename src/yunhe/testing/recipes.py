@@ -45,7 +45,7 @@ CHIP = ChipFingerprint(
 
 def estimate(value: float, spread: float = 0.05) -> Estimate:
     """A value within an interval of ``spread`` to both sides, as a share of it."""
-    low, high = sorted((value * (1 - spread), value * (1 + spread)))
+    low, high = sorted(float(f"{value * factor:.6g}") for factor in (1 - spread, 1 + spread))
     return Estimate(value=value, interval=Interval(low=low, high=high, confidence=0.95))
 
 
