@@ -127,7 +127,10 @@ def _chip_differences(then: ChipFingerprint, here: ChipFingerprint) -> Iterator[
 
 
 def _speed_differences(then: ChipFingerprint, here: ChipFingerprint) -> Iterator[Difference]:
-    """What leaves the recipe running, but its numbers unproven. Unknown beside known counts as different, unknown twice as the same."""
+    """What leaves the recipe running, but its numbers unproven.
+
+    Unknown beside known counts as different, unknown twice as the same.
+    """
     why = "speed was measured with the other; verify the recipe here"
     pairs: list[tuple[str, Json, Json]] = [
         ("model name", then.model_name, here.model_name),
