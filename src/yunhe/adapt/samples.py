@@ -153,12 +153,10 @@ def window_value(sample: Sample, metric: Metric, slo: Slo) -> float | None:
         return float(np.median(times)) if len(times) else None
     if sample.duration_s <= 0:
         return None
-    amount = {
-        "output_tokens_per_s": sample.output_tokens,
-        "input_tokens_per_s": sample.input_tokens,
-        "goodput_per_s": good_requests(sample, slo),
-    }[metric]
-    return amount / sample.duration_s
+    if metric == "goodput_per_s":
+        return good_requests(sample, slo) / sample.duration_s
+    tokens = sample.output_tokens if metric == "output_tokens_per_s" else sample.input_tokens
+    return tokens / sample.duration_s
 
 
 def good_requests(sample: Sample, slo: Slo) -> int:
