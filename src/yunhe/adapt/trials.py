@@ -184,6 +184,7 @@ def apply(state: State, event: Event) -> State:
     if isinstance(event, Resumed):
         return replace(state, at_s=at_s, idle_s=state.idle_s + at_s - state.at_s)
     trial = event.trial
+    numerics = state.problem.candidate(trial.candidate).numerics
     if trial.number < state.trials:
         return state
     if trial.number > state.trials:
@@ -195,7 +196,6 @@ def apply(state: State, event: Event) -> State:
         return _windowed(state, event)
     if isinstance(event, Crashed):
         return _found(state, trial, event.cause, event.detail)
-    numerics = state.problem.candidate(trial.candidate).numerics
     state = replace(state, verdicts={**state.verdicts, numerics: event.outcome})
     if event.outcome == "passed":
         return state

@@ -157,6 +157,15 @@ def test_few_windows_get_no_interval() -> None:
     assert summarise(windows(rng, 5), Slo(), rng).ttft_s.p50.interval is not None
 
 
+def test_windows_that_agree_leave_no_doubt() -> None:
+    made = [sample(round=n) for n in range(6)]
+    found = summarise(made, Slo(), np.random.default_rng(0))
+    for one in (found.ttft_s.p50, found.ttft_s.p99, found.output_tokens_per_s):
+        assert one.interval is not None
+        assert one.interval.low == one.value == one.interval.high
+        assert one.mad == 0.0
+
+
 def test_the_same_seed_gives_the_same_summary() -> None:
     made = windows(np.random.default_rng(1), 6)
     assert summarise(made, Slo(), np.random.default_rng(7)) == summarise(made, Slo(), np.random.default_rng(7))
