@@ -83,6 +83,51 @@ class SettingsSpace:
     choices: Mapping[str, Sequence[SettingValue]]
 
 
+@dataclass(frozen=True, slots=True)
+class InstallStep:
+    """One command of an installation. Paths in it are absolute: the plan is made for a directory."""
+
+    #: For the progress bar: "Compile the server".
+    title: str
+    argv: tuple[str, ...]
+    cwd: Path | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    #: On two quiet cores, for the progress bar's proportions; measured where the plan says so.
+    expected_s: float = 1.0
+    #: Regular expression with the groups ``done`` and ``total``, searched in each line of its output; "" where it says nothing.
+    progress: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InstallPlan:
+    """How to install an engine into a directory of its own. Pure data; the installer carries it out."""
+
+    engine: str
+    #: What is installed, in the product's own numbering.
+    version: str
+    #: One sentence: what it is, its licence, what it needs on disk.
+    summary: str
+    steps: tuple[InstallStep, ...]
+    #: How the engine is started: absolute, below the directory. Its first word is the file whose digest names the build.
+    command: tuple[str, ...]
+    #: Must exit with 0 in a process of its own before the engine counts as installed: a build may crash on this host.
+    smoke: tuple[str, ...]
+    #: Programs that must be on the path -> the package that brings them (Debian's name).
+    needs: dict[str, str] = field(default_factory=dict)
+    disk_bytes: int = 0
+
+
+class Installs(Protocol):
+    """Optional capability of an engine's driver: it can be installed here from package registries."""
+
+    def install_plan(self, directory: Path, instruction_sets: Sequence[str]) -> InstallPlan:
+        """How to install it below ``directory`` on a host with these instruction sets (as a CPU card's features).
+
+        Raises InvalidRequest where no build of it can run here, with the reason.
+        """
+        ...
+
+
 class Engine(Protocol):
     """An inference engine's driver. Made without arguments; all methods are pure."""
 

@@ -61,6 +61,11 @@ class Home:
         """The local centre's agent: its identity, last desired state, workload directories."""
         return self.root / "agent"
 
+    @property
+    def engines(self) -> Path:
+        """Engines installed by ``yunhe engine install``: one directory each, ``engine.json`` in it once it is whole."""
+        return self.root / "engines"
+
     def make(self) -> None:
         """Create every directory. Raises OSError when one cannot be made."""
         self.root.mkdir(parents=True, exist_ok=True)

@@ -128,6 +128,8 @@ class SyncRequest:
     replicas: tuple[ObservedReplica, ...]
     engines: tuple[EngineInfo, ...] = ()
     logs: tuple[LogAnswer, ...] = ()
+    #: Adaptations under way here: JSON texts of ``adapt.adaptation.TuningReport``, which this room need not understand.
+    tunings: tuple[str, ...] = ()
     protocol: int = PROTOCOL_VERSION
 
 
@@ -141,4 +143,6 @@ class SyncAnswer:
     server_time: float
     #: False when control has no inventory of this boot yet: send it with the next sync.
     inventory_known: bool
+    #: Adaptations that this centre shall carry out: JSON texts of ``adapt.adaptation.TuningOrder``.
+    tunings: tuple[str, ...] = ()
     protocol: int = PROTOCOL_VERSION
