@@ -94,7 +94,7 @@ class InstallStep:
     env: dict[str, str] = field(default_factory=dict)
     #: On two quiet cores, for the progress bar's proportions; measured where the plan says so.
     expected_s: float = 1.0
-    #: Regular expression with the groups ``done`` and ``total``, searched in each line of its output; "" where it says nothing.
+    #: Regular expression with groups ``done`` and ``total``, searched in each line of output; "": it says nothing.
     progress: str = ""
 
 
@@ -108,7 +108,7 @@ class InstallPlan:
     #: One sentence: what it is, its licence, what it needs on disk.
     summary: str
     steps: tuple[InstallStep, ...]
-    #: How the engine is started: absolute, below the directory. Its first word is the file whose digest names the build.
+    #: How the engine is started, absolute. The digest of its first word, a file, names the build.
     command: tuple[str, ...]
     #: Must exit with 0 in a process of its own before the engine counts as installed: a build may crash on this host.
     smoke: tuple[str, ...]
