@@ -27,6 +27,8 @@ SETTLE_S: Final = 3.0
 #: A stop is asked for again after this long, should the first have been lost.
 STOP_AGAIN_S: Final = 5.0
 LOG_LIMIT_BYTES: Final = 1024 * 1024
+#: Ids of candidates that the tuner tries begin so; those of control's replicas never do.
+TRIAL_PREFIX: Final = "trial-"
 #: Ids of replicas become names of files.
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
@@ -41,6 +43,8 @@ class Supervisor:
         self._centre = centre
         self._keepers: dict[str, ReplicaKeeper] = {}
         self._desired: Sequence[DesiredReplica] = ()
+        #: Candidates that this centre's tuner tries; control is not told of them.
+        self._trials: dict[str, DesiredReplica] = {}
         self._wanted = asyncio.Event()
         #: When each workload was last asked to stop.
         self._stop_asked: dict[str, float] = {}
@@ -57,7 +61,23 @@ class Supervisor:
 
     def observed(self) -> tuple[ObservedReplica, ...]:
         """What control is told."""
-        return tuple(keeper.observed for _, keeper in sorted(self._keepers.items()))
+        own = sorted(self._keepers.items())
+        return tuple(keeper.observed for _, keeper in own if not keeper.desired.replica_id.startswith(TRIAL_PREFIX))
+
+    def try_out(self, trial: DesiredReplica) -> None:
+        """Run a candidate as a replica is run; its id begins with ``TRIAL_PREFIX``."""
+        self._trials[trial.replica_id] = trial
+        self._wanted.set()
+
+    def trial(self, replica_id: str) -> ObservedReplica | None:
+        """How a candidate stands; None while it has not been taken up, or once nothing of it is left."""
+        keeper = self._keepers.get(replica_id)
+        return keeper.observed if keeper is not None else None
+
+    def end_trial(self, replica_id: str) -> None:
+        """Stop a candidate; ``trial`` gives None once that is done."""
+        self._trials.pop(replica_id, None)
+        self._wanted.set()
 
     def _card(self, uid: str) -> Card | None:
         cards = (card for node in (self.inventory.nodes if self.inventory else ()) for card in node.cards)
@@ -107,7 +127,7 @@ class Supervisor:
             else:
                 keeper.take_status(status)
         reported = {replica_id: keeper.observed.phase for replica_id, keeper in self._keepers.items()}
-        for action in decide(self._desired, reported, workloads):
+        for action in decide((*self._desired, *self._trials.values()), reported, workloads):
             await self._act(action)
 
     async def _act(self, action: Action) -> None:
