@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from yunhe.serve.backoff import backoff
 from yunhe.serve.model import ENDED_STATES, LIVE_STATES, Deployment, Replica, ReplicaState
+from yunhe.serve.rollout import is_canary
 
 DeploymentState = Literal["ready", "starting", "degraded", "down", "stopped", "deleting"]
 
@@ -26,11 +27,12 @@ class Condition:
 
 
 def condition(deployment: Deployment, replicas: Sequence[Replica], now: float) -> Condition:
-    """How the deployment stands; ``replicas`` as for ``reconcile``."""
+    """How the deployment stands; ``replicas`` as for ``reconcile``. A canary is not one of the wanted replicas."""
     present = [replica for replica in replicas if replica.state not in ENDED_STATES]
-    live = [replica for replica in present if replica.state in LIVE_STATES]
+    canaries = [replica for replica in present if replica.state in LIVE_STATES and is_canary(replica)]
+    live = [replica for replica in present if replica.state in LIVE_STATES and not is_canary(replica)]
     ready = sum(replica.state is ReplicaState.READY for replica in live)
-    leaving = len(present) - len(live)
+    leaving = len(present) - len(live) - len(canaries)
     if deployment.deleted_at is not None:
         return Condition("deleting", f"{len(present)} replica(s) still to stop", ready)
     if deployment.replicas == 0:
@@ -39,7 +41,8 @@ def condition(deployment: Deployment, replicas: Sequence[Replica], now: float) -
     older = sum(replica.generation != deployment.generation for replica in live)
     if ready >= deployment.replicas:
         rolling = f"; {older} still to be replaced by generation {deployment.generation}" if older else ""
-        return Condition("ready", counted + rolling, ready)
+        beside = f"; a canary of recipe {canaries[0].recipe.name} is {canaries[0].state}" if canaries else ""
+        return Condition("ready", counted + rolling + beside, ready)
     why = _what_is_missing(deployment, replicas, live, now)
     if ready > 0:
         return Condition("degraded", f"{counted}; {why}", ready)

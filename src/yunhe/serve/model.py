@@ -95,6 +95,8 @@ class Replica:
     #: Key that the gateway must send to its engine; goes to gateways only.
     engine_key: str | None = field(default=None, repr=False)
     usage_probe: UsageProbe = field(default_factory=UsageProbe)
+    #: Share of the model's requests while it is the canary of a roll-out; None for any other.
+    share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

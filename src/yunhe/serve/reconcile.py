@@ -13,6 +13,7 @@ from typing import Final
 
 from yunhe.serve.backoff import backoff
 from yunhe.serve.model import LIVE_STATES, Deployment, Replica, ReplicaState
+from yunhe.serve.rollout import Rollout, RolloutStage, is_canary
 
 #: Requests that a leaving replica has may run on for so long before its process is stopped.
 DRAIN_GRACE_S: Final = 30.0
@@ -28,9 +29,10 @@ _S = ReplicaState
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Make one more pending replica of the deployment's generation."""
+    """Make one more pending replica: of the deployment's generation, or the canary of its roll-out."""
 
     reason: str
+    canary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,14 @@ def reconcile(
     now: float,
     no_room: AbstractSet[str] = frozenset(),
     away: AbstractSet[str] = frozenset(),
+    rollout: Rollout | None = None,
 ) -> Plan:
     """What to do now.
 
     ``replicas``: those that have not ended, and the recently failed ones (for the back-off). ``no_room``: ids of
     pending replicas that some card could run if others left it; a rolling restart then makes room instead of waiting
     for ever. ``away``: ids of centres whose agents are silent; what they have not taken yet is given up there.
+    ``rollout``: the one that is under way; its canary runs beside the wanted replicas and is not one of them.
     """
     due, times = _overdue(replicas, now)
     due += [
@@ -79,9 +83,10 @@ def reconcile(
         why = "its deployment was deleted" if deployment.deleted_at is not None else "scaled to 0 replicas"
         return _plan([*due, *(_leave(replica, why) for replica in live)], times)
 
+    decisions: list[Decision] = [*due, *_canary(rollout, replicas, gone)]
+    live = [replica for replica in live if not is_canary(replica)]
     current = [replica for replica in live if replica.generation == deployment.generation]
     old = [replica for replica in live if replica.generation != deployment.generation]
-    decisions: list[Decision] = [*due]
     surplus = _victims(current, len(current) - wanted)
     decisions += (_leave(replica, f"scaled to {wanted}") for replica in surplus)
     leaving = {replica.id for replica in surplus}
@@ -101,6 +106,20 @@ def reconcile(
         else:
             decisions += [Create(_why_created(deployment, bool(old), back.failures, back.last_reason))] * room
     return _plan(decisions, times)
+
+
+def _canary(rollout: Rollout | None, replicas: Sequence[Replica], gone: AbstractSet[str]) -> list[Decision]:
+    """One canary while the roll-out is at that stage, none otherwise; one that failed is not made again."""
+    wanted = rollout.generation if rollout is not None and rollout.stage is RolloutStage.CANARY else None
+    canaries = [one for one in replicas if is_canary(one)]
+    live = [one for one in canaries if one.state in LIVE_STATES and one.id not in gone]
+    own = [one for one in live if one.generation == wanted]
+    decisions: list[Decision] = [_leave(one, "its roll-out has ended") for one in live if one.generation != wanted]
+    decisions += (_leave(one, "one canary is enough") for one in _victims(own, len(own) - 1))
+    ended = any(one.generation == wanted and (one.state is _S.FAILED or one.id in gone) for one in canaries)
+    if rollout is not None and wanted is not None and not own and not ended:
+        decisions.append(Create(f"canary of recipe {rollout.recipe.name}", canary=True))
+    return decisions
 
 
 def _overdue(replicas: Sequence[Replica], now: float) -> tuple[list[Move], list[float]]:

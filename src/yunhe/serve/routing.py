@@ -66,6 +66,19 @@ def choose(loads: Sequence[Load], weight: int, draw: Callable[[], float]) -> int
     return best
 
 
+def choose_group(shares: Sequence[float], draw: Callable[[], float]) -> int | None:
+    """Which canary group takes a request, each with the chance of its share; None: the replicas that are no canaries.
+
+    Shares that sum up to more than one are scaled down to one. ``draw`` answers floats in [0, 1).
+    """
+    point = draw() * max(1.0, sum(shares))
+    for index, share in enumerate(shares):
+        point -= share
+        if point < 0.0:
+            return index
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Breaker:
     """Whether a replica has earned a rest. Closed while ``open_until_s`` is 0."""

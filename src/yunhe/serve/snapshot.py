@@ -78,6 +78,8 @@ class ReplicaEntry:
     tokens_per_s: float
     served_by: str
     usage_probe: UsageProbe
+    #: Share of the model's requests, for the canary of a roll-out; None: by its load, like all others.
+    share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

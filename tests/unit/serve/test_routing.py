@@ -60,6 +60,21 @@ def test_many_replicas_are_sampled_and_the_busy_ones_avoided() -> None:
     assert idle >= 499
 
 
+def test_canary_groups_take_their_shares_and_the_others_the_rest() -> None:
+    draw = random.Random(11).random
+    taken = Counter(routing.choose_group([0.1, 0.3], draw) for _ in range(10_000))
+    assert abs(taken[0] - 1000) < 120
+    assert abs(taken[1] - 3000) < 180
+    assert taken[None] == 10_000 - taken[0] - taken[1]
+
+
+@given(st.lists(st.floats(0, 1), max_size=4), st.floats(0, 1, exclude_max=True))
+def test_a_share_of_nothing_is_never_taken_and_of_everything_always(shares: list[float], point: float) -> None:
+    index = routing.choose_group(shares, lambda: point)
+    assert index is None or shares[index] > 0
+    assert routing.choose_group([1.0], lambda: point) == 0
+
+
 def test_a_request_without_a_limit_weighs_the_expected_answer() -> None:
     assert routing.request_tokens(400, None) == 100 + routing.EXPECTED_COMPLETION_TOKENS
     assert routing.request_tokens(400, 16) == 116
