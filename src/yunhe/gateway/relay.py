@@ -63,6 +63,8 @@ class Relay(ABC):
         except Refusal as refusal:
             self._give_up(self._all_failed() if self._tried else refusal)
             return
+        if self._tried:
+            worker.stats.failed_over(self._tried[-1].entry.replica_id)
         admitted.attempts += 1
         admitted.replica = replica
         replica.begin(self._weight)

@@ -40,6 +40,28 @@ class Project:
         self.owner = Owner("project", entry.project_id, entry.rpm_limit, entry.tpm_limit)
 
 
+class Split:
+    """The canaries of a model, each group with its share of the requests, and the other replicas."""
+
+    __slots__ = ("canaries", "others", "shares")
+
+    def __init__(self, ready: list[Replica]) -> None:
+        groups: dict[str, list[Replica]] = {}
+        self.others: list[Replica] = []
+        for replica in ready:
+            if replica.entry.share is None:
+                self.others.append(replica)
+            else:
+                groups.setdefault(replica.entry.deployment_id, []).append(replica)
+        self.canaries = list(groups.values())
+        self.shares = [max(r.entry.share or 0.0 for r in group) for group in self.canaries]
+
+    def draw(self) -> list[Replica]:
+        """The group for one request, by chance."""
+        index = routing.choose_group(self.shares, random.random)
+        return self.others if index is None else self.canaries[index]
+
+
 class World:
     """Built from snapshots only. Applying a delta never disturbs running requests."""
 
@@ -54,6 +76,8 @@ class World:
         self.replicas: dict[str, Replica] = {}
         #: model -> replicas that may take requests
         self.routes: dict[str, list[Replica]] = {}
+        #: model -> how its requests are split while a canary is ready beside others
+        self.splits: dict[str, Split] = {}
 
     def apply(self, delta: SnapshotDelta) -> None:
         """Take over a delta, or everything when it is full."""
@@ -112,6 +136,11 @@ class World:
             if replica.ready:
                 routes.setdefault(replica.entry.model, []).append(replica)
         self.routes = routes
+        splits = {
+            model: Split(ready) for model, ready in routes.items() if any(r.entry.share is not None for r in ready)
+        }
+        # Canaries alone take everything, like any replicas.
+        self.splits = {model: split for model, split in splits.items() if split.others}
 
     def choose(self, model: str, weight: int, now_s: float, tried: list[Replica]) -> Replica:
         """The replica for a request, none of ``tried``. Raises Refusal 503."""
@@ -121,14 +150,26 @@ class World:
                 f"No replica of the model `{model}` is ready. Please try again shortly.", "no_ready_replica", 2.0
             )
         full = self._options.replica_requests_max
+        split = self.splits.get(model)
+        if split is not None:
+            free = [
+                r for r in split.draw() if r not in tried and r.in_flight < full and routing.allows(r.breaker, now_s)
+            ]
+            if free:
+                return self._take(free, weight, now_s)
         candidates = ready
         for replica in ready:
             if replica.breaker is not routing.CLOSED or replica.in_flight >= full or tried:
                 candidates = self._eligible(model, ready, now_s, tried)
                 break
-        index = routing.choose(candidates, weight, random.random)
-        if index is None:
+        if not candidates:
             raise unavailable(f"The model `{model}` is overloaded. Please try again shortly.", "overloaded")
+        return self._take(candidates, weight, now_s)
+
+    def _take(self, candidates: list[Replica], weight: int, now_s: float) -> Replica:
+        """The least loaded of these, of which there is at least one."""
+        index = routing.choose(candidates, weight, random.random)
+        assert index is not None
         chosen = candidates[index]
         if chosen.breaker is not routing.CLOSED:
             chosen.breaker = routing.on_try(chosen.breaker, now_s)

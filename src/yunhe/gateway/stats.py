@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from yunhe.serve.snapshot import WorkerStats
+from yunhe.serve.snapshot import ReplicaStats, WorkerStats
 
 if TYPE_CHECKING:
     from yunhe.gateway.settlement import Settled
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _SAMPLES_MAX: Final = 4096
 _MODELS_MAX: Final = 500
+_REPLICAS_MAX: Final = 500
+#: Outcomes that are not the replica's fault.
+_FAULTLESS: Final = frozenset({"ok", "client_disconnected", "refused"})
 _UNCOUNTED_MAX: Final = 2000
 
 
@@ -28,6 +31,32 @@ class Histogram:
         """One observation."""
         self.counts[bisect_left(BUCKETS_S, seconds)] += 1
         self.sum_s += seconds
+
+
+class ReplicaWindow:
+    """A replica's part of the window."""
+
+    __slots__ = ("errors", "requests", "tpot", "ttft")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.errors = 0
+        #: Seconds, of streams.
+        self.ttft: list[float] = []
+        self.tpot: list[float] = []
+
+    def told(self) -> ReplicaStats:
+        """What control is told of it."""
+        ttft, tpot = sorted(self.ttft), sorted(self.tpot)
+        return ReplicaStats(
+            requests=self.requests,
+            errors=self.errors,
+            streams=len(ttft),
+            ttft_ms_p50=_percentile_ms(ttft, 0.5),
+            ttft_ms_p95=_percentile_ms(ttft, 0.95),
+            tpot_ms_p50=_percentile_ms(tpot, 0.5),
+            tpot_ms_p95=_percentile_ms(tpot, 0.95),
+        )
 
 
 class Stats:
@@ -61,6 +90,7 @@ class Stats:
         self._window_ttft: list[float] = []
         self._window_duration: list[float] = []
         self._window_models: dict[str, int] = {}
+        self._window_replicas: dict[str, ReplicaWindow] = {}
 
     def refused(self, status: int, code: str | None, *, admitted: bool) -> None:
         """A request was answered with an error; an ``admitted`` one is also settled."""
@@ -69,6 +99,13 @@ class Stats:
             self._window_requests += 1
             if status >= 500:
                 self._window_errors += 1
+
+    def failed_over(self, replica_id: str) -> None:
+        """A request that failed at this replica is tried at another; where it fails last it is settled."""
+        window = self._replica(replica_id)
+        if window is not None:
+            window.requests += 1
+            window.errors += 1
 
     def settled(self, record: Settled) -> None:
         """A request was settled. Counted later, many at once: cheaper for all than one by one between other work."""
@@ -89,7 +126,8 @@ class Stats:
         models = self._window_models
         if model in models or len(models) < _MODELS_MAX:
             models[model] = models.get(model, 0) + 1
-        if record.outcome not in ("ok", "client_disconnected", "refused"):
+        failed = record.outcome not in _FAULTLESS
+        if failed:
             self._window_errors += 1
         self.prompt_tokens[model] += record.prompt_tokens
         self.completion_tokens[model] += record.completion_tokens
@@ -103,6 +141,29 @@ class Stats:
             self.ttft.add(ttft_s)
             if len(self._window_ttft) < _SAMPLES_MAX:
                 self._window_ttft.append(ttft_s)
+        if record.replica_id is not None:
+            self._count_replica(record, record.replica_id, failed)
+
+    def _count_replica(self, record: Settled, replica_id: str, failed: bool) -> None:
+        window = self._replica(replica_id)
+        if window is None:
+            return
+        window.requests += 1
+        if failed:
+            window.errors += 1
+        # Neither a client that left, nor the time lost at another replica, says anything of this one.
+        counts = record.stream and record.outcome == "ok" and record.attempts == 1
+        if counts and record.ttft_s is not None and len(window.ttft) < _SAMPLES_MAX:
+            window.ttft.append(record.ttft_s)
+            if record.completion_tokens > 1:
+                window.tpot.append((record.duration_s - record.ttft_s) / (record.completion_tokens - 1))
+
+    def _replica(self, replica_id: str) -> ReplicaWindow | None:
+        """Its part of the window; None beyond the number that is kept."""
+        window = self._window_replicas.get(replica_id)
+        if window is None and len(self._window_replicas) < _REPLICAS_MAX:
+            window = self._window_replicas[replica_id] = ReplicaWindow()
+        return window
 
     def window(self, *, worker: str, pid: int, at: float, window_s: float, pending: int, revision: int) -> WorkerStats:
         """What control is told; begins the next window."""
@@ -125,6 +186,7 @@ class Stats:
             spool_pending=pending,
             snapshot_revision=revision,
             by_model=self._window_models,
+            by_replica={replica_id: part.told() for replica_id, part in self._window_replicas.items()},
         )
         self._clear_window()
         return told

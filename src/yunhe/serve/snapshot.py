@@ -98,6 +98,24 @@ class SnapshotDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaStats:
+    """A replica's part in a worker's last seconds."""
+
+    #: Answered there in the end, or failed there and tried elsewhere.
+    requests: int
+    #: Of those, failed there.
+    errors: int
+    #: Streams among them that were answered whole, at the first attempt: only these tell a speed.
+    streams: int
+    #: Milliseconds, over those streams; None when there was none.
+    ttft_ms_p50: float | None = None
+    ttft_ms_p95: float | None = None
+    #: Time from one token to the next within a stream.
+    tpot_ms_p50: float | None = None
+    tpot_ms_p95: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerStats:
     """What a worker tells control about its last seconds (POST /internal/v1/stats, about once a second)."""
 
@@ -120,3 +138,5 @@ class WorkerStats:
     snapshot_revision: int
     #: model -> requests in the window
     by_model: dict[str, int] = field(default_factory=dict)
+    #: replica id -> its part of the window; those without a request are left out
+    by_replica: dict[str, ReplicaStats] = field(default_factory=dict)

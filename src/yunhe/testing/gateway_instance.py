@@ -84,14 +84,14 @@ class GatewayInstance:
 
     def add_replica(
         self, engine: FakeEngine | str, *, name: str = "", model: str = MODEL, upstream: str | None = None,
-        tokens_per_s: float = 100.0, state: str = "ready",
+        tokens_per_s: float = 100.0, state: str = "ready", share: float | None = None,
     ) -> str:  # fmt: skip
         """A replica at an engine (or a URL); its id."""
         replica_id = name or f"rep_{len(self.control.replicas)}"
         url = engine if isinstance(engine, str) else engine.url
         self.control.replicas[replica_id] = ReplicaEntry(
             replica_id, "dep_1", model, url, upstream or model, None, state, 8, tokens_per_s,
-            f"local; cpu; fake; {replica_id}", PROBE,
+            f"local; cpu; fake; {replica_id}", PROBE, share,
         )  # fmt: skip
         return replica_id
 

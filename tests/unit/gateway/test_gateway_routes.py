@@ -1,5 +1,7 @@
 """The world as snapshots tell it."""
 
+from collections import Counter
+
 import pytest
 
 from yunhe.catalogue.ports import UsageProbe
@@ -9,8 +11,15 @@ from yunhe.gateway.routes import World
 from yunhe.serve.snapshot import KeyEntry, ModelEntry, ProjectEntry, ReplicaEntry, SnapshotDelta
 
 
-def replica(name: str, *, state: str = "ready", url: str = "http://h:1", speed: float = 10.0) -> ReplicaEntry:
-    return ReplicaEntry(name, "dep", "m", url, "m", None, state, 4, speed, "here", UsageProbe())
+def replica(
+    name: str, *, state: str = "ready", url: str = "http://h:1", speed: float = 10.0, share: float | None = None,
+    deployment: str = "dep",
+) -> ReplicaEntry:  # fmt: skip
+    return ReplicaEntry(name, deployment, "m", url, "m", None, state, 4, speed, "here", UsageProbe(), share)
+
+
+def counted(made: World, times: int = 2000) -> Counter[str]:
+    return Counter(made.choose("m", 1, 0.0, []).entry.replica_id for _ in range(times))
 
 
 def world(*replicas: ReplicaEntry) -> World:
@@ -87,3 +96,39 @@ def test_everything_known_can_be_kept_and_read_again() -> None:
     again = World(Options())
     again.apply(made.full())
     assert again.full() == made.full()
+
+
+def test_a_canary_gets_its_share_however_fast_and_idle_it_is() -> None:
+    made = world(replica("a"), replica("b"), replica("c", share=0.25, speed=1e6))
+    taken = counted(made, 8000)
+    assert abs(taken["c"] - 2000) < 200
+    assert abs(taken["a"] - taken["b"]) < 400
+
+
+def test_canaries_of_two_deployments_have_each_its_share() -> None:
+    taken = counted(world(replica("a"), replica("c", share=0.1), replica("d", share=0.3, deployment="dep2")), 8000)
+    assert abs(taken["c"] - 800) < 130
+    assert abs(taken["d"] - 2400) < 220
+
+
+def test_where_one_group_has_no_ready_replica_the_other_takes_all() -> None:
+    assert set(counted(world(replica("c", share=0.1), replica("a", state="draining")), 50)) == {"c"}
+    assert set(counted(world(replica("c", share=0.9, state="draining"), replica("a")), 50)) == {"a"}
+
+
+def test_failover_crosses_groups() -> None:
+    made = world(replica("a"), replica("c", share=0.5))
+    a, c = made.replicas["a"], made.replicas["c"]
+    assert {made.choose("m", 1, 0.0, [a]) for _ in range(30)} == {c}
+    assert {made.choose("m", 1, 0.0, [c]) for _ in range(30)} == {a}
+    c.failed(0.0, "refused", decisive=True)
+    assert {made.choose("m", 1, 0.1, []) for _ in range(30)} == {a}
+    a.in_flight = 10**6
+    assert made.choose("m", 1, 1.1, []) is c
+
+
+def test_a_promoted_canary_is_a_replica_like_any_other() -> None:
+    made = world(replica("a"), replica("c", share=0.01))
+    made.apply(SnapshotDelta(2, False, 0.0, replicas=(replica("c"),)))
+    assert made.splits == {}
+    assert abs(counted(made)["c"] - 1000) < 150
