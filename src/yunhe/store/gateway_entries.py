@@ -72,6 +72,7 @@ def replica_entry(replica: Replica, centre: str) -> ReplicaEntry | None:
         tokens_per_s=replica.tokens_per_s or (external.tokens_per_s if external else None) or ASSUMED_TOKENS_PER_S,
         served_by=_served_by(replica, centre),
         usage_probe=replica.usage_probe,
+        share=replica.share,
     )
 
 

@@ -45,6 +45,19 @@ replicas = Table(
     Index(None, "centre_id", "state"),
 )
 
+rollouts = Table(
+    "rollouts",
+    METADATA,
+    key(),
+    text("deployment_id"),
+    text("stage"),
+    number("created_at"),
+    #: The whole record (serve.rollout.Rollout) as JSON.
+    text("record"),
+    Index(None, "deployment_id", "id"),
+    Index(None, "stage"),
+)
+
 events = Table(
     "events",
     METADATA,

@@ -9,6 +9,7 @@ from yunhe.catalogue.model import Model, Probe, Recipe, Weights
 from yunhe.ledger.model import Price
 from yunhe.ledger.usage import UsageRecord
 from yunhe.serve.model import Deployment, Replica, ReplicaState
+from yunhe.serve.rollout import Rollout, RolloutStage
 
 #: A moment after all of the samples' own times.
 NOW: Final = 1_790_000_100.0
@@ -110,5 +111,23 @@ def replica(number: int = 1, **changes: Any) -> Replica:
         tokens_per_s=50.0,
         pid=4321,
         ready_at=1_790_000_010.0,
+    )
+    return replace(made, **changes)
+
+
+def rollout(number: int = 1, **changes: Any) -> Rollout:
+    """A canary of another recipe, at the first sample deployment."""
+    made = Rollout(
+        id=f"roll_{number}",
+        deployment_id="dep_1",
+        recipe=recipe(id="recipe_other", name="other", settings={"threads": 4}),
+        recipe_id=None,
+        previous=recipe(),
+        share=0.2,
+        generation=2,
+        stage=RolloutStage.CANARY,
+        stage_since=1_790_000_020.0,
+        reason="asked for",
+        created_at=1_790_000_020.0,
     )
     return replace(made, **changes)

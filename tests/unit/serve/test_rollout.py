@@ -32,7 +32,7 @@ GOOD = Figures(20, 0, 0.2, 0.01)
 
 def rollout(**changes: Any) -> Rollout:
     made = Rollout(
-        "rol_1", "dep_1", NEW, None, OLD, 0.25, 2, STAGE.CANARY, NOW - 100, "asked for", NOW - 100,
+        "roll_1", "dep_1", NEW, None, OLD, 0.25, 2, STAGE.CANARY, NOW - 100, "asked for", NOW - 100,
         Guards(ttft_p95_s=0.5, tpot_p50_s=0.02), Policy(canary_s=60.0, requests_min=20),
     )  # fmt: skip
     return replace(made, **changes)

@@ -44,7 +44,7 @@ class World:
         self.figures = Figures()
         generation = next_generation(self.target, self.replicas.values())
         self.rollout = Rollout(
-            "rol_1", "dep_1", NEW, None, self.target.recipe, 0.5, generation, STAGE.CANARY, self.now, "asked for",
+            "roll_1", "dep_1", NEW, None, self.target.recipe, 0.5, generation, STAGE.CANARY, self.now, "asked for",
             self.now, policy=Policy(10.0, 5),
         )  # fmt: skip
         self.settle()
