@@ -7,24 +7,25 @@ one transaction, and repeats until nothing is left to do; a pass that fails is l
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
-from yunhe.broker.place import CentreSupply, Demand, NoFit, Placement, place
-from yunhe.catalogue.model import Model
+from yunhe.broker.place import Demand, NoFit, Placement, place
 from yunhe.control.effects import Effects, lock_serve
 from yunhe.control.hub import CONTROLLER
 from yunhe.control.leader import Leadership
+from yunhe.control.rollout_pass import figures_of, step_rollouts
 from yunhe.control.state import ControlState
 from yunhe.control.supply import read_supply, with_uses
+from yunhe.control.world import World
 from yunhe.core.errors import YunheError
 from yunhe.core.ids import new_id
 from yunhe.serve.errors import IllegalTransition
 from yunhe.serve.model import ENDED_STATES, Deployment, Replica, ReplicaState
 from yunhe.serve.reconcile import Create, Plan, reconcile
 from yunhe.serve.transitions import move
-from yunhe.store import models, serve
+from yunhe.store import models, rollouts, serve
 from yunhe.store.database import Tx
 
 #: Looks again at least so often: other control processes' changes make no wake-up here.
@@ -32,17 +33,6 @@ TICK_S: Final = 2.0
 #: Rounds of one pass; each round's decisions may call for others.
 ROUNDS_MAX: Final = 20
 _LOG: Final = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class World:
-    """Everything that one pass decides about; replicas are replaced in it as they change."""
-
-    now: float
-    deployments: Sequence[Deployment]
-    replicas: dict[str, Replica]
-    models: dict[str, Model]
-    centres: tuple[CentreSupply, ...]
 
 
 class ServeController:
@@ -88,10 +78,12 @@ class ServeController:
     async def _read(self, tx: Tx, now: float) -> World:
         return World(
             now=now,
-            deployments=await serve.all_deployments(tx),
+            deployments={one.id: one for one in await serve.all_deployments(tx)},
             replicas={replica.id: replica for replica in await serve.replicas_of(tx, ended=True)},
             models={model.name: model for model in await models.all_models(tx)},
             centres=await read_supply(tx, now, self._state.started_at),
+            figures=partial(figures_of, self._state),
+            rollouts=await rollouts.open_rollouts(tx),
         )
 
 
@@ -101,10 +93,10 @@ def _decide(world: World, effects: Effects) -> float | None:
     for _ in range(ROUNDS_MAX):
         no_room = _place_pending(world, effects)
         due: list[float] = []
-        again = False
-        for deployment in world.deployments:
-            own = [replica for replica in world.replicas.values() if replica.deployment_id == deployment.id]
-            plan = reconcile(deployment, own, world.now, no_room, away)
+        again = step_rollouts(world, no_room, effects)
+        for deployment in world.deployments.values():
+            rollout = world.rollouts.get(deployment.id)
+            plan = reconcile(deployment, world.own(deployment.id), world.now, no_room, away, rollout)
             again = _carry_out(plan, deployment, world, effects) or again
             if plan.look_again_at is not None:
                 due.append(plan.look_again_at)
@@ -119,7 +111,7 @@ def _carry_out(plan: Plan, deployment: Deployment, world: World, effects: Effect
     try:
         for decision in plan.decisions:
             if isinstance(decision, Create):
-                _create(world, deployment, decision.reason, effects)
+                _create(world, deployment, decision, effects)
             else:
                 change = move(world.replicas[decision.replica_id], decision.to, decision.reason, world.now)
                 world.replicas[change.replica.id] = change.replica
@@ -130,29 +122,30 @@ def _carry_out(plan: Plan, deployment: Deployment, world: World, effects: Effect
     return bool(plan.decisions)
 
 
-def _create(world: World, deployment: Deployment, reason: str, effects: Effects) -> None:
+def _create(world: World, deployment: Deployment, decision: Create, effects: Effects) -> None:
+    rollout = world.rollouts[deployment.id] if decision.canary else None
     replica = Replica(
         id=new_id("rep"),
         deployment_id=deployment.id,
         model=deployment.model,
-        generation=deployment.generation,
+        generation=rollout.generation if rollout else deployment.generation,
         state=ReplicaState.PENDING,
         reason="waits for a place",
-        recipe=deployment.recipe,
+        recipe=rollout.recipe if rollout else deployment.recipe,
         created_at=world.now,
         state_since=world.now,
         external=deployment.external,
+        share=rollout.share if rollout else None,
     )
     world.replicas[replica.id] = replica
-    effects.create(replica, reason)
+    effects.create(replica, decision.reason)
 
 
 def _place_pending(world: World, effects: Effects) -> frozenset[str]:
     """Give each pending replica a place where one fits; ids of those that would fit if others left."""
-    by_id = {deployment.id: deployment for deployment in world.deployments}
     no_room = set()
     for replica in list(world.replicas.values()):
-        deployment = by_id.get(replica.deployment_id)
+        deployment = world.deployments.get(replica.deployment_id)
         if replica.state is not ReplicaState.PENDING or replica.centre_id is not None or deployment is None:
             continue
         if deployment.deleted_at is not None:
@@ -196,9 +189,10 @@ def _find_place(world: World, deployment: Deployment, replica: Replica) -> Place
 def _finished(world: World) -> list[Deployment]:
     """Deleted deployments whose last replica has ended."""
     busy = {replica.deployment_id for replica in world.replicas.values() if replica.state not in ENDED_STATES}
-    return [one for one in world.deployments if one.deleted_at is not None and one.id not in busy]
+    return [one for one in world.deployments.values() if one.deleted_at is not None and one.id not in busy]
 
 
 async def _forget_finished(tx: Tx, world: World) -> None:
     for deployment in _finished(world):
+        await rollouts.forget_rollouts(tx, deployment.id)
         await serve.remove_deployment(tx, deployment.id)

@@ -16,7 +16,8 @@ from yunhe.core.errors import Conflict, InvalidRequest, NotFound
 from yunhe.core.ids import new_id
 from yunhe.serve.condition import condition
 from yunhe.serve.model import ENDED_STATES, Deployment, Replica
-from yunhe.store import models, pool, serve
+from yunhe.serve.rollout import next_generation
+from yunhe.store import models, pool, rollouts, serve
 from yunhe.store.database import Tx
 
 REPLICAS_MAX: Final = 64
@@ -101,7 +102,7 @@ class Deployments:
         """Raises NotFound for the model, Conflict for the name, InvalidRequest for anything else."""
         name = check_plain_name(ask.name or plain_name_of(ask.model))
         _check_replicas(ask.replicas)
-        _check_settings(ask.settings)
+        check_settings(ask.settings)
         now = self._state.clock.unix_s()
         effects = Effects(now)
         async with self._state.db.write() as tx:
@@ -110,7 +111,7 @@ class Deployments:
             if model is None:
                 raise NotFound(f"there is no model {ask.model!r}", next_step="List models: yunhe model list.")
             external = _external_server(ask.external, model)
-            await _check_engine(tx, ask.engine)
+            await check_engine(tx, ask.engine)
             await _check_centre(tx, ask.centre)
             if await _is_taken(tx, name, project_id):
                 raise Conflict(f"there is a deployment {name!r} in this project", next_step="Choose another name.")
@@ -139,11 +140,11 @@ class Deployments:
         if change.replicas is not None:
             _check_replicas(change.replicas)
         if change.settings is not None:
-            _check_settings(change.settings)
+            check_settings(change.settings)
         effects = Effects(self._state.clock.unix_s())
         async with self._state.db.write() as tx:
             await lock_serve(tx)
-            before = await _find_lasting(tx, deployment_id)
+            before = await find_lasting(tx, deployment_id)
             after = before
             if change.replicas is not None and change.replicas != before.replicas:
                 after = replace(after, replicas=change.replicas)
@@ -151,11 +152,13 @@ class Deployments:
                 effects.event("deployment", before.id, "deployment_scaled", words)
             if change.settings is not None and dict(change.settings) != before.recipe.settings:
                 recipe = replace(before.recipe, id=new_id("recipe"), settings=dict(change.settings))
-                after = _next_generation(replace(after, recipe=recipe), before, "its settings changed", effects)
+                after = await _next_generation(
+                    tx, replace(after, recipe=recipe), before, "its settings changed", effects
+                )
             if not isinstance(change.centre, Unset) and change.centre != before.centre:
                 await _check_centre(tx, change.centre)
                 words = f"its centre changed to {change.centre or 'any'}"
-                after = _next_generation(replace(after, centre=change.centre), before, words, effects)
+                after = await _next_generation(tx, replace(after, centre=change.centre), before, words, effects)
             if after != before:
                 await serve.save_deployment(tx, after)
             view = await self._done(tx, effects, after)
@@ -167,8 +170,8 @@ class Deployments:
         effects = Effects(self._state.clock.unix_s())
         async with self._state.db.write() as tx:
             await lock_serve(tx)
-            before = await _find_lasting(tx, deployment_id)
-            after = _next_generation(before, before, "a restart was asked for", effects)
+            before = await find_lasting(tx, deployment_id)
+            after = await _next_generation(tx, before, before, "a restart was asked for", effects)
             await serve.save_deployment(tx, after)
             view = await self._done(tx, effects, after)
         self._state.hub.wake(CONTROLLER)
@@ -201,10 +204,19 @@ class Deployments:
         )
 
 
-def _next_generation(after: Deployment, before: Deployment, why: str, effects: Effects) -> Deployment:
-    """Replicas of older generations will be replaced; raised once, however many changes come together."""
+async def _next_generation(tx: Tx, after: Deployment, before: Deployment, why: str, effects: Effects) -> Deployment:
+    """Replicas of older generations will be replaced; raised once, however many changes come together.
+
+    Raises Conflict while a recipe is rolled out, which would be lost.
+    """
+    if before.id in await rollouts.open_rollouts(tx):
+        raise Conflict(
+            f"a recipe is being rolled out to {before.name!r}",
+            next_step=f"Wait for it, or end it: yunhe rollout abort {before.name} (or promote).",
+        )
     effects.event("deployment", before.id, "deployment_rolls", f"{why}: its replicas are replaced one by one")
-    return replace(after, generation=before.generation + 1)
+    own = await serve.replicas_of(tx, deployment_id=before.id, ended=True)
+    return replace(after, generation=next_generation(before, own))
 
 
 def _chosen_engine(deployment: Deployment, replicas: list[Replica]) -> str:
@@ -219,7 +231,8 @@ async def _find(tx: Tx, ref: str, project_id: str | None) -> Deployment:
     return found
 
 
-async def _find_lasting(tx: Tx, deployment_id: str) -> Deployment:
+async def find_lasting(tx: Tx, deployment_id: str) -> Deployment:
+    """The deployment, when it is not being deleted. Raises NotFound, Conflict."""
     found = await _find(tx, deployment_id, None)
     if found.deleted_at is not None:
         raise Conflict(
@@ -235,7 +248,8 @@ async def _is_taken(tx: Tx, name: str, project_id: str) -> bool:
     return found is not None and found.name == name
 
 
-async def _check_engine(tx: Tx, engine: str | None) -> None:
+async def check_engine(tx: Tx, engine: str | None) -> None:
+    """Whether some centre has the engine. Raises InvalidRequest."""
     if engine is None:
         return
     known = {one.name for engines in (await pool.engines_by_centre(tx)).values() for one in engines}
@@ -260,7 +274,8 @@ def _check_replicas(count: int) -> None:
         raise InvalidRequest(f"replicas {rule}", fields=[f"body.replicas: {rule}"])
 
 
-def _check_settings(settings: Mapping[str, SettingValue]) -> None:
+def check_settings(settings: Mapping[str, SettingValue]) -> None:
+    """Whether they are not too many. Raises InvalidRequest."""
     if len(settings) > SETTINGS_MAX:
         rule = f"at most {SETTINGS_MAX} settings"
         raise InvalidRequest(rule, fields=[f"body.settings: {rule}"])

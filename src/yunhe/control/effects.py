@@ -1,7 +1,7 @@
 """Carries changes of replicas out: rows, events, revisions for agents and gateways, and the wake-ups after the commit.
 
-Writes are gathered and done in one order (lock, centres, replicas, events), so that control processes never wait for
-each other crosswise.
+Writes are gathered and done in one order (lock, centres, deployments, roll-outs, replicas, events), so that control
+processes never wait for each other crosswise.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from typing import Final
 
 from yunhe.control.hub import CONTROLLER, SNAPSHOT, Hub, centre_topic
 from yunhe.core.ids import new_id
-from yunhe.serve.model import ENDED_STATES, Event, Replica, ReplicaState
+from yunhe.serve.model import ENDED_STATES, Deployment, Event, Replica, ReplicaState
+from yunhe.serve.rollout import Rollout
 from yunhe.serve.transitions import Change
-from yunhe.store import changes, pool, serve
+from yunhe.store import changes, pool, rollouts, serve
 from yunhe.store.database import Tx
 
 #: A counter whose row every change to deployments and replicas holds until its commit: one at a time, on any database.
@@ -34,6 +35,8 @@ class Effects:
         self._created: dict[str, Replica] = {}
         self._saved: dict[str, Replica] = {}
         self._centres: set[str] = set()
+        self._deployments: dict[str, Deployment] = {}
+        self._rollouts: dict[str, Rollout] = {}
         self._events: list[Event] = []
         self._topics: set[str] = set()
 
@@ -57,6 +60,14 @@ class Effects:
         else:
             self._saved[replica.id] = replica
 
+    def deployment(self, deployment: Deployment) -> None:
+        """A deployment that is there already, changed."""
+        self._deployments[deployment.id] = deployment
+
+    def rollout(self, rollout: Rollout) -> None:
+        """A roll-out that is there already, changed."""
+        self._rollouts[rollout.id] = rollout
+
     def desired(self, centre_id: str) -> None:
         """What the centre shall run has changed."""
         self._centres.add(centre_id)
@@ -70,21 +81,26 @@ class Effects:
     @property
     def any(self) -> bool:
         """Whether there is anything to write."""
-        return bool(self._created or self._saved or self._centres or self._events)
+        rows = (self._created, self._saved, self._deployments, self._rollouts)
+        return any(rows) or bool(self._centres or self._events)
 
     async def write(self, tx: Tx) -> None:
         """Write everything; the caller holds the serve lock."""
         for centre_id in sorted(self._centres):
             await pool.bump_desired(tx, centre_id)
             self._topics.add(centre_topic(centre_id))
+        for deployment in self._deployments.values():
+            await serve.save_deployment(tx, deployment)
+        for rollout in self._rollouts.values():
+            await rollouts.save_rollout(tx, rollout)
         for replica in self._created.values():
             await serve.add_replica(tx, replica)
         for replica in self._saved.values():
             await serve.save_replica(tx, replica)
         await serve.add_events(tx, self._events)
-        if self._saved:
+        if self._saved or self._deployments:
             self._topics.add(SNAPSHOT)
-        if self._created or self._saved:
+        if self._created or self._saved or self._deployments or self._rollouts:
             self._topics.add(CONTROLLER)
 
     def wake(self, hub: Hub) -> None:

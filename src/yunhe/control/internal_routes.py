@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from yunhe.control.hub import CONTROLLER
 from yunhe.control.intake import Intake
 from yunhe.control.snapshots import WAIT_MAX_S, SnapshotDesk
 from yunhe.control.state import ControlState
@@ -76,7 +77,11 @@ def internal_routes(state: ControlState) -> list[Route]:
 
     async def stats(request: Request) -> Response:
         check_internal(request, state.secrets.internal_token)
-        state.stats.add(await read(request, WorkerStats), state.clock.unix_s())
+        told = await read(request, WorkerStats)
+        state.stats.add(told, state.clock.unix_s())
+        if any(part.errors for part in told.by_replica.values()):
+            # A canary that fails is taken back at once.
+            state.hub.wake(CONTROLLER)
         return Response(status_code=204)
 
     async def health(_request: Request) -> Response:

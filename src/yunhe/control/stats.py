@@ -1,17 +1,23 @@
-"""The last minutes of the gateway workers' own figures, in memory only: a restart of control forgets them."""
+"""The last minutes of the gateway workers' own figures, in memory only: a restart of control forgets them.
+
+What they say of single replicas is kept for longer: a report counts one request at least, so that many reports are
+enough to judge a replica by, however seldom it is called.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from yunhe.serve.snapshot import WorkerStats
+from yunhe.serve.snapshot import ReplicaStats, WorkerStats
 
 #: Reports kept per worker: at about one a second, ten minutes.
 REPORTS_MAX: Final = 600
 #: Workers remembered; the one silent longest is dropped first.
 WORKERS_MAX: Final = 256
+#: Replicas remembered; the one without a request for longest is dropped first.
+REPLICAS_MAX: Final = 256
 #: A worker that reported nothing for so long is not counted as running.
 SILENT_AFTER_S: Final = 5.0
 
@@ -21,6 +27,7 @@ class StatsRing:
 
     def __init__(self) -> None:
         self._reports: dict[str, deque[tuple[float, WorkerStats]]] = {}
+        self._replicas: dict[str, deque[ReplicaStats]] = {}
 
     def add(self, stats: WorkerStats, now: float) -> None:
         """Remember one report, received at ``now`` (unix seconds)."""
@@ -32,6 +39,16 @@ class StatsRing:
         ring.append((now, stats))
         while len(self._reports) > WORKERS_MAX:
             del self._reports[next(iter(self._reports))]
+        for replica_id, part in stats.by_replica.items():
+            parts = self._replicas.pop(replica_id, None) or deque(maxlen=REPORTS_MAX)
+            self._replicas[replica_id] = parts
+            parts.append(part)
+        while len(self._replicas) > REPLICAS_MAX:
+            del self._replicas[next(iter(self._replicas))]
+
+    def of_replicas(self, replica_ids: Iterable[str]) -> list[ReplicaStats]:
+        """Newest reports about these replicas, at most ``REPORTS_MAX`` of each."""
+        return [part for replica_id in replica_ids for part in self._replicas.get(replica_id, ())]
 
     def window(self, now: float, window_s: float) -> Sequence[tuple[float, WorkerStats]]:
         """Reports received in the last ``window_s`` seconds as (received at, report), oldest first."""

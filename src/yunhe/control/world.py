@@ -1,0 +1,30 @@
+"""What one pass of the controllers decides about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from yunhe.broker.place import CentreSupply
+from yunhe.catalogue.model import Model
+from yunhe.serve.model import Deployment, Replica
+from yunhe.serve.rollout import Figures, Rollout
+
+
+@dataclass(slots=True)
+class World:
+    """Everything that one pass decides about; deployments, replicas and roll-outs are replaced in it as they change."""
+
+    now: float
+    deployments: dict[str, Deployment]
+    replicas: dict[str, Replica]
+    models: dict[str, Model]
+    centres: tuple[CentreSupply, ...]
+    #: What gateways saw of the replicas with these ids.
+    figures: Callable[[Iterable[str]], Figures]
+    #: By deployment: those under way at the beginning of the pass.
+    rollouts: dict[str, Rollout] = field(default_factory=dict)
+
+    def own(self, deployment_id: str) -> list[Replica]:
+        """A deployment's replicas."""
+        return [replica for replica in self.replicas.values() if replica.deployment_id == deployment_id]
