@@ -12,6 +12,7 @@ LISTS = [
     ("model", "list"),
     ("deployment", "list"),
     ("deployment", "events", MODEL),
+    ("rollout", "list", MODEL),
     ("replica", "list"),
     ("replica", "list", "--all"),
     ("event", "list"),

@@ -474,6 +474,90 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/deployments/{deployment}/rollouts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List All
+         * @description The deployment's roll-outs, newest first (member of its project).
+         */
+        get: operations["rollout_list"];
+        put?: never;
+        /**
+         * Start
+         * @description Give a recipe a canary, then make it the deployment's, or take it back (owner).
+         */
+        post: operations["rollout_start"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/deployments/{deployment}/rollouts/{rollout}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get
+         * @description A roll-out, and what it waits for (member of the project).
+         */
+        get: operations["rollout_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/deployments/{deployment}/rollouts/{rollout}/abort": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Abort
+         * @description Take it back: the canary drains, the deployment keeps what it had (owner).
+         */
+        post: operations["rollout_abort"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/deployments/{deployment}/rollouts/{rollout}/promote": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Promote
+         * @description Make the recipe the default now, whatever was seen so far (owner).
+         */
+        post: operations["rollout_promote"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/replicas": {
         parameters: {
             query?: never;
@@ -1057,6 +1141,32 @@ export interface components {
             tokens_per_s: number | null;
         };
         /**
+         * Figures
+         * @description What the gateways saw of the roll-out's replicas; null where no stream has told it.
+         */
+        Figures: {
+            /** Requests */
+            requests: number;
+            /** Errors */
+            errors: number;
+            /** Ttft P95 S */
+            ttft_p95_s: number | null;
+            /** Tpot P50 S */
+            tpot_p50_s: number | null;
+        };
+        /**
+         * Guards
+         * @description Bounds that the new recipe must keep; null where nothing is promised.
+         */
+        Guards: {
+            /** Ttft P95 S */
+            ttft_p95_s: number | null;
+            /** Tpot P50 S */
+            tpot_p50_s: number | null;
+            /** Error Share */
+            error_share: number;
+        };
+        /**
          * Key
          * @description An API key without its secret.
          */
@@ -1430,6 +1540,21 @@ export interface components {
             slots: number;
         };
         /**
+         * NewGuards
+         * @description Bounds that the new recipe must keep; what is absent is not bounded. Errors are not tolerated unless said.
+         */
+        NewGuards: {
+            /** Ttft P95 S */
+            ttft_p95_s?: number | null;
+            /** Tpot P50 S */
+            tpot_p50_s?: number | null;
+            /**
+             * Error Share
+             * @default 0
+             */
+            error_share: number;
+        };
+        /**
          * NewKey
          * @description A key to make; it can never do more than the user who makes it.
          */
@@ -1519,6 +1644,48 @@ export interface components {
             rpm_limit?: number | null;
             /** Tpm Limit */
             tpm_limit?: number | null;
+        };
+        /**
+         * NewRecipe
+         * @description A recipe given as it is, without evidence.
+         */
+        NewRecipe: {
+            /** Settings */
+            settings?: {
+                [key: string]: boolean | number | string;
+            };
+            /** Engine */
+            engine?: string | null;
+            /** Name */
+            name?: string | null;
+        };
+        /**
+         * NewRollout
+         * @description A recipe to roll out: a signed one by its id, or one given here.
+         */
+        NewRollout: {
+            /** Recipe Id */
+            recipe_id?: string | null;
+            recipe?: components["schemas"]["NewRecipe"] | null;
+            /**
+             * Share
+             * @description Of the model's requests, for the canary.
+             * @default 0.2
+             */
+            share: number;
+            /**
+             * Canary S
+             * @description Shortest time of the canary.
+             * @default 60
+             */
+            canary_s: number;
+            /**
+             * Requests Min
+             * @description Requests that the canary must have answered.
+             * @default 20
+             */
+            requests_min: number;
+            guards?: components["schemas"]["NewGuards"] | null;
         };
         /**
          * NewUser
@@ -1708,6 +1875,16 @@ export interface components {
              */
             next: string | null;
         };
+        /** Page[Rollout] */
+        RolloutPage: {
+            /** Data */
+            data: components["schemas"]["Rollout"][];
+            /**
+             * Next
+             * @description Send it as `after` for what follows; null at the end.
+             */
+            next: string | null;
+        };
         /** Page[UsageRecord] */
         UsageRecordPage: {
             /** Data */
@@ -1759,6 +1936,16 @@ export interface components {
             old: string;
             /** New */
             new: string;
+        };
+        /**
+         * Policy
+         * @description How much must be seen before the recipe becomes the default.
+         */
+        Policy: {
+            /** Canary S */
+            canary_s: number;
+            /** Requests Min */
+            requests_min: number;
         };
         /**
          * Posting
@@ -1904,6 +2091,11 @@ export interface components {
             pid: number | null;
             /** Url */
             url: string | null;
+            /**
+             * Share
+             * @description Of the model's requests, while it is the canary of a roll-out.
+             */
+            share: number | null;
         };
         /**
          * ReplicaState
@@ -1917,6 +2109,59 @@ export interface components {
          * @enum {string}
          */
         Role: "platform_admin" | "centre_operator" | "project_owner" | "member";
+        /**
+         * Rollout
+         * @description A recipe on its way to become a deployment's.
+         */
+        Rollout: {
+            /** Id */
+            id: string;
+            /** Deployment Id */
+            deployment_id: string;
+            /** Deployment */
+            deployment: string;
+            stage: components["schemas"]["RolloutStage"];
+            /**
+             * Stage Since
+             * Format: date-time
+             */
+            stage_since: string;
+            /**
+             * Reason
+             * @description Why it is in this stage.
+             */
+            reason: string;
+            /**
+             * Progress
+             * @description What it waits for, or why it ended.
+             */
+            progress: string;
+            recipe: components["schemas"]["RecipeRef"];
+            /**
+             * Recipe Id
+             * @description Of the signed recipe; null for one given without evidence.
+             */
+            recipe_id: string | null;
+            previous: components["schemas"]["RecipeRef"];
+            /** Share */
+            share: number;
+            /** Generation */
+            generation: number;
+            guards: components["schemas"]["Guards"];
+            policy: components["schemas"]["Policy"];
+            figures: components["schemas"]["Figures"];
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+        };
+        /**
+         * RolloutStage
+         * @description How far a roll-out is; the last two are final.
+         * @enum {string}
+         */
+        RolloutStage: "canary" | "switching" | "default" | "rolled_back";
         /**
          * Scope
          * @description What an API key is good for; a key never allows more than its owner's roles do.
@@ -4673,6 +4918,403 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Deployment"];
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours to see. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description That clashes with something that exists. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    rollout_list: {
+        parameters: {
+            query?: {
+                /** @description How many at most. */
+                limit?: number;
+                /** @description `next` of the page before. */
+                after?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description Id or name. */
+                deployment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutPage"];
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours to see. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    rollout_start: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name. */
+                deployment: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRollout"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rollout"];
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours to see. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description That clashes with something that exists. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is larger than the limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is not application/json. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    rollout_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name. */
+                deployment: string;
+                rollout: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rollout"];
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours to see. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    rollout_abort: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name. */
+                deployment: string;
+                rollout: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rollout"];
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours to see. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description That clashes with something that exists. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    rollout_promote: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name. */
+                deployment: string;
+                rollout: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rollout"];
                 };
             };
             /** @description The request is not valid; details.fields says where. */

@@ -20,6 +20,7 @@ from yunhe.control.people import People
 from yunhe.control.pool import Pool
 from yunhe.control.principals import Principals
 from yunhe.control.replicas import Replicas
+from yunhe.control.rollouts import Rollouts
 from yunhe.control.signin import SignIn
 from yunhe.control.state import ControlState
 from yunhe.control.status import StatusBoard
@@ -41,6 +42,7 @@ class Services:
     pool: Pool
     principals: Principals
     replicas: Replicas
+    rollouts: Rollouts
     signin: SignIn
     status: StatusBoard
 
@@ -62,6 +64,7 @@ class Services:
             pool=Pool(state),
             principals=principals,
             replicas=replicas,
+            rollouts=Rollouts(state),
             signin=SignIn(state, principals, passwords, directory),
             status=StatusBoard(state),
         )

@@ -38,7 +38,7 @@ COLUMNS: tuple[Column[Deployment], ...] = (
 FIELDS: tuple[Column[Deployment], ...] = (
     *COLUMNS,
     Column("recipe", lambda deployment: deployment.recipe.name),
-    Column("settings", lambda deployment: _settings_text(deployment.recipe.settings)),
+    Column("settings", lambda deployment: settings_text(deployment.recipe.settings)),
     Column("external", lambda deployment: deployment.external.base_url if deployment.external else None),
     Column("generation", lambda deployment: str(deployment.generation)),
     Column("project", lambda deployment: deployment.project_id),
@@ -46,7 +46,8 @@ FIELDS: tuple[Column[Deployment], ...] = (
 )
 
 
-def _settings_text(settings: dict[str, SettingValue]) -> str:
+def settings_text(settings: dict[str, SettingValue]) -> str:
+    """Settings on one line."""
     return " ".join(f"{name}={value}" for name, value in sorted(settings.items()))
 
 

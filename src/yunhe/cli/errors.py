@@ -35,6 +35,18 @@ class StillPending(CliError):
     code = "still_pending"
 
 
+class NothingThere(CliError):
+    """What the command is about does not exist."""
+
+    code = "not_found"
+
+
+class RolledBack(CliError):
+    """A roll-out was taken back."""
+
+    code = "rolled_back"
+
+
 class BadFile(CliError):
     """A file cannot be used."""
 

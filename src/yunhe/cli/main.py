@@ -33,6 +33,7 @@ SECTIONS = (
         (
             Entry("model", "model", "The catalogue of models."),
             Entry("deployment", "deployment", "Model services to keep running."),
+            Entry("rollout", "rollout", "Recipes on their way to become a deployment's."),
             Entry("replica", "replica", "Running copies of models."),
             Entry("event", "event", "What happened, and why."),
         ),

@@ -13,6 +13,7 @@ from yunhe.sdk.models import Models
 from yunhe.sdk.pool import Centres, Pool
 from yunhe.sdk.prices import Prices
 from yunhe.sdk.projects import Organisations, Projects
+from yunhe.sdk.rollouts import Rollouts
 from yunhe.sdk.sessions import Sessions
 from yunhe.sdk.status import Instance
 from yunhe.sdk.transport import Transport
@@ -36,6 +37,7 @@ class Client:
         self.keys = Keys(self._transport)
         self.models = Models(self._transport)
         self.deployments = Deployments(self._transport)
+        self.rollouts = Rollouts(self._transport)
         self.replicas = Replicas(self._transport)
         self.events = Events(self._transport)
         self.centres = Centres(self._transport)

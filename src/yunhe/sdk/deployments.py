@@ -68,6 +68,8 @@ class Replica(Record):
     tokens_per_s: float | None
     pid: int | None
     url: str | None
+    #: Of the model's requests, while it is the canary of a roll-out.
+    share: float | None = None
 
 
 class Log(Record):

@@ -161,6 +161,7 @@ class Replica(Output):
     tokens_per_s: float | None
     pid: int | None
     url: str | None
+    share: float | None = Field(description="Of the model's requests, while it is the canary of a roll-out.")
 
     @classmethod
     def of_view(cls, view: ReplicaView) -> Self:
@@ -186,6 +187,7 @@ class Replica(Output):
             tokens_per_s=replica.tokens_per_s,
             pid=replica.pid,
             url=replica.url,
+            share=replica.share,
         )
 
 
