@@ -8,6 +8,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 import msgspec
 
+from yunhe.core.clock import utc
 from yunhe.gateway.admission import Admission, authenticate
 from yunhe.gateway.client import JSON, ClientConnection
 from yunhe.gateway.control_relay import ControlRelay
@@ -15,7 +16,7 @@ from yunhe.gateway.exchange import Exchange
 from yunhe.gateway.refusal import Refusal, unknown_model, unknown_path, wrong_method
 from yunhe.gateway.request_head import RequestHead
 from yunhe.gateway.routes import Key
-from yunhe.serve.snapshot import ModelEntry
+from yunhe.serve.snapshot import CertificateEntry, ModelEntry
 
 if TYPE_CHECKING:
     from yunhe.gateway.worker import Worker
@@ -118,6 +119,22 @@ def _model_object(model: ModelEntry) -> dict[str, object]:
     return {"id": model.name, "object": "model", "created": model.created_at, "owned_by": model.owned_by}
 
 
+def _certificate_object(entry: CertificateEntry) -> dict[str, object]:
+    """A fidelity certificate as people and programs read it."""
+    return {
+        "recipe_id": entry.recipe_id,
+        "engine": entry.engine,
+        "chip": entry.chip,
+        "use_class": entry.use_class,
+        "verdict": entry.verdict,
+        "kl_nats": entry.kl_nats,
+        "top1_share": entry.top1_share,
+        "positions": entry.positions,
+        "dated": utc(entry.made_at),
+        "key_id": entry.key_id,
+    }
+
+
 def _may_call(key: Key, name: str) -> bool:
     return key.models is None or name in key.models
 
@@ -138,7 +155,11 @@ def _one_model(worker: Worker, head: RequestHead) -> tuple[int, bytes, bytes, by
     model = worker.world.models.get(name)
     if model is None or not _may_call(key, name):
         raise unknown_model(name)
-    return 200, b"", msgspec.json.encode(_model_object(model)), JSON
+    found = _model_object(model)
+    if model.certificates:
+        # A member of our own, which OpenAI clients ignore: how faithful what serves the model is, and who says so.
+        found["yunhe"] = {"certificates": [_certificate_object(entry) for entry in model.certificates]}
+    return 200, b"", msgspec.json.encode(found), JSON
 
 
 def _health(worker: Worker, head: RequestHead) -> tuple[int, bytes, bytes, bytes]:

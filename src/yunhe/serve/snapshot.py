@@ -51,6 +51,41 @@ class PriceEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounded:
+    """A measured number with its interval; None where there were too few repeats for one."""
+
+    value: float
+    low: float | None
+    high: float | None
+    #: Of the interval, between 0 and 1.
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateEntry:
+    """How faithful a recipe that serves a model is to the reference weights, as its signer measured it."""
+
+    recipe_id: str
+    #: Name and version of the build.
+    engine: str
+    #: Of the catalogue.
+    chip: str
+    #: Whose thresholds were used: chat, code, exact.
+    use_class: str
+    #: Of the gate: passed, failed ...
+    verdict: str
+    #: Mean divergence from the reference over ``positions`` teacher-forced positions, in nats.
+    kl_nats: Bounded
+    #: Share of those positions where both choose the same token.
+    top1_share: Bounded
+    positions: int
+    #: Unix seconds, as the signer says.
+    made_at: float
+    #: Of the key that signed the recipe.
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelEntry:
     """A model that has or had a route."""
 
@@ -60,6 +95,8 @@ class ModelEntry:
     context_length: int
     capabilities: tuple[str, ...]
     price: PriceEntry | None
+    #: Of the signed recipes that its deployments run on.
+    certificates: tuple[CertificateEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

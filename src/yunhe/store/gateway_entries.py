@@ -5,10 +5,20 @@ from __future__ import annotations
 from typing import Final
 
 from yunhe.accounts.model import ApiKey, Project
+from yunhe.adapt.recipe_fields import Estimate
+from yunhe.adapt.signing import Envelope
 from yunhe.catalogue.model import Model
 from yunhe.ledger.model import Price
 from yunhe.serve.model import Replica, ReplicaState
-from yunhe.serve.snapshot import KeyEntry, ModelEntry, PriceEntry, ProjectEntry, ReplicaEntry
+from yunhe.serve.snapshot import (
+    Bounded,
+    CertificateEntry,
+    KeyEntry,
+    ModelEntry,
+    PriceEntry,
+    ProjectEntry,
+    ReplicaEntry,
+)
 
 #: States in which gateways must know a replica.
 ROUTED_STATES: Final = frozenset({ReplicaState.READY, ReplicaState.DRAINING})
@@ -43,8 +53,33 @@ def project_entry(project: Project, available_micro: int) -> ProjectEntry:
     )
 
 
-def model_entry(model: Model, price: Price | None) -> ModelEntry:
-    """A model with the price in force."""
+def certificate_entry(envelope: Envelope) -> CertificateEntry:
+    """The fidelity of a signed recipe; the caller has checked the signature."""
+    recipe = envelope.recipe
+    found = recipe.fidelity
+    return CertificateEntry(
+        recipe_id=envelope.recipe_id,
+        engine=f"{recipe.engine.build.name} {recipe.engine.build.version}",
+        chip=recipe.chip.chip_id,
+        use_class=found.use_class,
+        verdict=found.verdict,
+        kl_nats=_bounded(found.kl_nats),
+        top1_share=_bounded(found.top1_share),
+        positions=found.positions,
+        made_at=recipe.made_at_unix_s,
+        key_id=envelope.key_id,
+    )
+
+
+def _bounded(estimate: Estimate) -> Bounded:
+    interval = estimate.interval
+    if interval is None:
+        return Bounded(estimate.value, None, None, None)
+    return Bounded(estimate.value, interval.low, interval.high, interval.confidence)
+
+
+def model_entry(model: Model, price: Price | None, certificates: tuple[CertificateEntry, ...] = ()) -> ModelEntry:
+    """A model with the price in force, and the certificates of the recipes that serve it."""
     return ModelEntry(
         name=model.name,
         created_at=int(model.created_at),
@@ -52,6 +87,7 @@ def model_entry(model: Model, price: Price | None) -> ModelEntry:
         context_length=model.context_length,
         capabilities=model.capabilities,
         price=PriceEntry(price.id, price.input_micro_per_mtok, price.output_micro_per_mtok) if price else None,
+        certificates=certificates,
     )
 
 
