@@ -1149,6 +1149,8 @@ export interface components {
             requests: number;
             /** Errors */
             errors: number;
+            /** Ttft P50 S */
+            ttft_p50_s: number | null;
             /** Ttft P95 S */
             ttft_p95_s: number | null;
             /** Tpot P50 S */
@@ -1157,6 +1159,8 @@ export interface components {
         /**
          * Guards
          * @description Bounds that the new recipe must keep; null where nothing is promised.
+         *
+         *     Seconds hold on a card of its own; ``slowdown_max`` bounds its medians over those of the replicas beside it.
          */
         Guards: {
             /** Ttft P95 S */
@@ -1165,6 +1169,8 @@ export interface components {
             tpot_p50_s: number | null;
             /** Error Share */
             error_share: number;
+            /** Slowdown Max */
+            slowdown_max: number | null;
         };
         /**
          * Key
@@ -1553,6 +1559,11 @@ export interface components {
              * @default 0
              */
             error_share: number;
+            /**
+             * Slowdown Max
+             * @default 2
+             */
+            slowdown_max: number | null;
         };
         /**
          * NewKey
@@ -2150,6 +2161,8 @@ export interface components {
             guards: components["schemas"]["Guards"];
             policy: components["schemas"]["Policy"];
             figures: components["schemas"]["Figures"];
+            /** @description Of the deployment's other replicas over the same time. */
+            others: components["schemas"]["Figures"];
             /**
              * Created At
              * Format: date-time

@@ -43,6 +43,8 @@ FIELDS: tuple[Column[Rollout], ...] = (
     Column("errors", lambda one: f"{one.figures.errors} (bound {one.guards.error_share:.1%})"),
     Column("TTFT p95", lambda one: _bounded(one.figures.ttft_p95_s, one.guards.ttft_p95_s)),
     Column("TPOT", lambda one: _bounded(one.figures.tpot_p50_s, one.guards.tpot_p50_s)),
+    Column("others' TTFT p95", lambda one: _bounded(one.others.ttft_p95_s, None)),
+    Column("others' TPOT", lambda one: _bounded(one.others.tpot_p50_s, None)),
     Column("stage since", lambda one: when(one.stage_since)),
     Column("reason", lambda one: one.reason),
 )
@@ -61,6 +63,12 @@ def _conditions(function: F) -> F:
         click.option("--max-ttft", "ttft_p95_s", type=click.FloatRange(0, 3600, min_open=True), help="Seconds, p95."),
         click.option(
             "--max-tpot", "tpot_p50_s", type=click.FloatRange(0, 3600, min_open=True), help="Seconds, median."
+        ),
+        click.option(
+            "--max-slowdown",
+            "slowdown_max",
+            type=click.FloatRange(0, 1000, min_open=True),
+            help="Its times over those of the replicas beside it (default: 2).",
         ),
         click.option("--max-errors", "error_share", type=click.FloatRange(0, 1), help="Share (default: 0)."),
     )
@@ -104,7 +112,7 @@ def start(
         raise click.UsageError("give either --recipe ID or --set NAME=VALUE")
     recipe: dict[str, Any] = {"settings": dict(parse_setting(text) for text in settings)}
     recipe |= {field: value for field, value in (("engine", engine), ("name", name)) if value is not None}
-    bounds = ("ttft_p95_s", "tpot_p50_s", "error_share")
+    bounds = ("ttft_p95_s", "tpot_p50_s", "error_share", "slowdown_max")
     guards = {field: value for field in bounds if (value := conditions.pop(field)) is not None}
     with client() as api:
         made = api.rollouts.start(

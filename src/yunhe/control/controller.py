@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from functools import partial
 from typing import Final
 
 from yunhe.broker.place import Demand, NoFit, Placement, place
 from yunhe.control.effects import Effects, lock_serve
 from yunhe.control.hub import CONTROLLER
 from yunhe.control.leader import Leadership
-from yunhe.control.rollout_pass import figures_of, step_rollouts
+from yunhe.control.rollout_pass import step_rollouts
 from yunhe.control.state import ControlState
 from yunhe.control.supply import read_supply, with_uses
 from yunhe.control.world import World
@@ -82,7 +81,7 @@ class ServeController:
             replicas={replica.id: replica for replica in await serve.replicas_of(tx, ended=True)},
             models={model.name: model for model in await models.all_models(tx)},
             centres=await read_supply(tx, now, self._state.started_at),
-            figures=partial(figures_of, self._state),
+            stats=self._state.stats,
             rollouts=await rollouts.open_rollouts(tx),
         )
 

@@ -8,9 +8,9 @@ from typing import Final
 
 from yunhe.control.effects import Effects
 from yunhe.control.live import percentile
-from yunhe.control.state import ControlState
+from yunhe.control.stats import StatsRing
 from yunhe.control.world import World
-from yunhe.serve.model import Deployment, Replica
+from yunhe.serve.model import ENDED_STATES, Deployment, Replica
 from yunhe.serve.rollout import (
     Figures,
     Observations,
@@ -18,6 +18,7 @@ from yunhe.serve.rollout import (
     RolloutStage,
     apply,
     decide,
+    ready_since,
     replicas_of,
 )
 from yunhe.serve.snapshot import ReplicaStats
@@ -31,22 +32,47 @@ _EVENTS: Final = {
 }
 
 
-def figures_of(state: ControlState, replica_ids: Iterable[str]) -> Figures:
-    """What the gateway's workers reported to this process of these replicas."""
-    return figures(state.stats.of_replicas(replica_ids))
+def observe(
+    rollout: Rollout,
+    deployment: Deployment,
+    replicas: Iterable[Replica],
+    stats: StatsRing,
+    no_room: AbstractSet[str] = frozenset(),
+) -> Observations:
+    """What the roll-out is judged by; ``replicas``: those of all deployments."""
+    present = [one for one in replicas if one.deployment_id == deployment.id or one.state not in ENDED_STATES]
+    made = replicas_of(rollout, (one for one in present if one.deployment_id == deployment.id))
+    own = {one.id for one in made}
+    beside = [one for one in present if one.id not in own and one.state not in ENDED_STATES]
+    cards = {(one.centre_id, card) for one in made if one.state not in ENDED_STATES for card in one.cards}
+    since = ready_since(made)
+    others = [one.id for one in beside if one.deployment_id == deployment.id]
+    return Observations(
+        deployment=deployment,
+        replicas=made,
+        figures=figures(stats.of_replicas(own)),
+        others=figures(stats.of_replicas(others, since)) if since is not None else Figures(),
+        shares_card=any((one.centre_id, card) in cards for one in beside for card in one.cards),
+        no_room=no_room,
+    )
 
 
 def figures(parts: Iterable[ReplicaStats]) -> Figures:
     """Many reports as one. Percentiles as in ``live``: exact for one report, and for many of one stream each. Pure."""
     found = list(parts)
-    ttft_ms = percentile(0.95, ((one.streams, one.ttft_ms_p50, one.ttft_ms_p95) for one in found))
-    tpot_ms = percentile(0.5, ((one.streams, one.tpot_ms_p50, one.tpot_ms_p95) for one in found))
+    ttft = [(one.streams, one.ttft_ms_p50, one.ttft_ms_p95) for one in found]
+    tpot = [(one.streams, one.tpot_ms_p50, one.tpot_ms_p95) for one in found]
     return Figures(
         requests=sum(one.requests for one in found),
         errors=sum(one.errors for one in found),
-        ttft_p95_s=None if ttft_ms is None else ttft_ms / 1000,
-        tpot_p50_s=None if tpot_ms is None else tpot_ms / 1000,
+        ttft_p50_s=_seconds(percentile(0.5, ttft)),
+        ttft_p95_s=_seconds(percentile(0.95, ttft)),
+        tpot_p50_s=_seconds(percentile(0.5, tpot)),
     )
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
 
 
 def step_rollouts(world: World, no_room: AbstractSet[str], effects: Effects) -> bool:
@@ -56,13 +82,11 @@ def step_rollouts(world: World, no_room: AbstractSet[str], effects: Effects) -> 
         deployment = world.deployments.get(before.deployment_id)
         if not before.open or deployment is None:
             continue
-        own = world.own(deployment.id)
-        made = replicas_of(before, own)
-        seen = Observations(deployment, made, world.figures(one.id for one in made), no_room)
+        seen = observe(before, deployment, world.replicas.values(), world.stats, no_room)
         after = decide(before, seen, world.now)
         if after is before:
             continue
-        deployment, changed = carry_out(before, after, deployment, own, effects)
+        deployment, changed = carry_out(before, after, deployment, world.own(deployment.id), effects)
         world.deployments[deployment.id] = deployment
         world.replicas.update({one.id: one for one in changed})
         world.rollouts[deployment.id] = after

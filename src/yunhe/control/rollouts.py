@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from yunhe.adapt.canonical import canonical_bytes, content_id
 from yunhe.catalogue.model import ANY, Recipe, SettingValue
@@ -12,7 +11,8 @@ from yunhe.control.deployments import check_engine, check_settings, find_lasting
 from yunhe.control.effects import Effects, lock_serve
 from yunhe.control.hub import CONTROLLER
 from yunhe.control.page import Page, page_of
-from yunhe.control.rollout_pass import carry_out, figures_of, tell
+from yunhe.control.rollout_pass import carry_out, observe, tell
+from yunhe.control.rollout_recipe import short_name
 from yunhe.control.state import ControlState
 from yunhe.core.errors import Conflict, InvalidRequest, NotFound
 from yunhe.core.ids import new_id
@@ -20,7 +20,6 @@ from yunhe.serve.model import Deployment
 from yunhe.serve.rollout import (
     Figures,
     Guards,
-    Observations,
     Policy,
     Rollout,
     RolloutStage,
@@ -28,13 +27,9 @@ from yunhe.serve.rollout import (
     next_generation,
     progress,
     promoted,
-    replicas_of,
 )
 from yunhe.store import rollouts, serve
 from yunhe.store.database import Tx
-
-#: Hexadecimal digits of a recipe's content id that make its short name.
-SHORT_DIGITS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +62,8 @@ class RolloutView:
     rollout: Rollout
     deployment: Deployment
     figures: Figures
+    #: Of the deployment's other replicas, since its own were ready.
+    others: Figures
     #: What it waits for, or why it ended.
     progress: str
 
@@ -158,10 +155,9 @@ class Rollouts:
 
     async def _view(self, tx: Tx, rollout: Rollout, deployment: Deployment) -> RolloutView:
         own = await serve.replicas_of(tx, deployment_id=deployment.id, ended=True)
-        made = replicas_of(rollout, own)
-        figures = figures_of(self._state, [one.id for one in made])
-        seen = Observations(deployment, made, figures)
-        return RolloutView(rollout, deployment, figures, progress(rollout, seen, self._state.clock.unix_s()))
+        seen = observe(rollout, deployment, own, self._state.stats)
+        told = progress(rollout, seen, self._state.clock.unix_s())
+        return RolloutView(rollout, deployment, seen.figures, seen.others, told)
 
 
 async def _check_ready_for_one(tx: Tx, deployment: Deployment) -> None:
@@ -205,12 +201,6 @@ async def _recipe(tx: Tx, ask: RolloutAsk, deployment: Deployment) -> Recipe:
 def given_id(model: str, engine: str, settings: Mapping[str, SettingValue]) -> str:
     """A content id of a recipe without evidence: the same for the same model, engine and settings."""
     return content_id(canonical_bytes({"model": model, "engine": engine, "settings": dict(settings)}))
-
-
-def short_name(recipe_id: str) -> str:
-    """The name that ``x-yunhe-served-by`` shows: the beginning of a content id."""
-    kind, _, digits = recipe_id.partition("_")
-    return f"{kind}_{digits[:SHORT_DIGITS]}"
 
 
 async def _deployment(tx: Tx, deployment_id: str) -> Deployment:

@@ -27,7 +27,7 @@ class StatsRing:
 
     def __init__(self) -> None:
         self._reports: dict[str, deque[tuple[float, WorkerStats]]] = {}
-        self._replicas: dict[str, deque[ReplicaStats]] = {}
+        self._replicas: dict[str, deque[tuple[float, ReplicaStats]]] = {}
 
     def add(self, stats: WorkerStats, now: float) -> None:
         """Remember one report, received at ``now`` (unix seconds)."""
@@ -42,13 +42,14 @@ class StatsRing:
         for replica_id, part in stats.by_replica.items():
             parts = self._replicas.pop(replica_id, None) or deque(maxlen=REPORTS_MAX)
             self._replicas[replica_id] = parts
-            parts.append(part)
+            parts.append((now, part))
         while len(self._replicas) > REPLICAS_MAX:
             del self._replicas[next(iter(self._replicas))]
 
-    def of_replicas(self, replica_ids: Iterable[str]) -> list[ReplicaStats]:
-        """Newest reports about these replicas, at most ``REPORTS_MAX`` of each."""
-        return [part for replica_id in replica_ids for part in self._replicas.get(replica_id, ())]
+    def of_replicas(self, replica_ids: Iterable[str], since: float = 0.0) -> list[ReplicaStats]:
+        """Reports about these replicas received from then on (unix seconds), at most ``REPORTS_MAX`` of each."""
+        found = (item for replica_id in replica_ids for item in self._replicas.get(replica_id, ()))
+        return [part for at, part in found if at >= since]
 
     def window(self, now: float, window_s: float) -> Sequence[tuple[float, WorkerStats]]:
         """Reports received in the last ``window_s`` seconds as (received at, report), oldest first."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from yunhe.broker.place import CentreSupply
 from yunhe.catalogue.model import Model
+from yunhe.control.stats import StatsRing
 from yunhe.serve.model import Deployment, Replica
-from yunhe.serve.rollout import Figures, Rollout
+from yunhe.serve.rollout import Rollout
 
 
 @dataclass(slots=True)
@@ -20,8 +20,8 @@ class World:
     replicas: dict[str, Replica]
     models: dict[str, Model]
     centres: tuple[CentreSupply, ...]
-    #: What gateways saw of the replicas with these ids.
-    figures: Callable[[Iterable[str]], Figures]
+    #: What gateways saw of replicas.
+    stats: StatsRing
     #: By deployment: those under way at the beginning of the pass.
     rollouts: dict[str, Rollout] = field(default_factory=dict)
 

@@ -15,6 +15,7 @@ class Guards(Record):
     ttft_p95_s: float | None
     tpot_p50_s: float | None
     error_share: float
+    slowdown_max: float | None
 
 
 class Policy(Record):
@@ -29,6 +30,7 @@ class Figures(Record):
 
     requests: int
     errors: int
+    ttft_p50_s: float | None
     ttft_p95_s: float | None
     tpot_p50_s: float | None
 
@@ -51,6 +53,7 @@ class Rollout(Record):
     guards: Guards
     policy: Policy
     figures: Figures
+    others: Figures
     created_at: Time
 
     @property
@@ -78,7 +81,8 @@ class Rollouts:
     ) -> Rollout:
         """Give a recipe a canary: a signed one by its id, or ``recipe`` with settings and perhaps engine and name.
 
-        None leaves a condition to the instance; ``guards``: ttft_p95_s, tpot_p50_s, error_share. Raises ApiError.
+        None leaves a condition to the instance; ``guards``: ttft_p95_s, tpot_p50_s, error_share, slowdown_max.
+        Raises ApiError.
         """
         optional: dict[str, object] = {
             "recipe_id": recipe_id,

@@ -39,7 +39,11 @@ OPEN_STAGES: Final = frozenset({RolloutStage.CANARY, RolloutStage.SWITCHING})
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """Upper bounds that the new recipe must keep; None where nothing is promised."""
+    """Upper bounds that the new recipe must keep; None where nothing is promised.
+
+    What a recipe promises was measured on a card of its own: where the canary shares one with others, it is compared
+    with them only.
+    """
 
     #: 95th percentile over streams.
     ttft_p95_s: float | None = None
@@ -47,6 +51,8 @@ class Guards:
     tpot_p50_s: float | None = None
     #: Of its requests.
     error_share: float = 0.0
+    #: Its medians of TTFT and TPOT over those of the replicas beside it, at the same time.
+    slowdown_max: float | None = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,7 @@ class Figures:
 
     requests: int = 0
     errors: int = 0
+    ttft_p50_s: float | None = None
     ttft_p95_s: float | None = None
     tpot_p50_s: float | None = None
 
@@ -106,6 +113,10 @@ class Observations:
     #: Those made for it (``replicas_of``), ended ones too.
     replicas: Sequence[Replica]
     figures: Figures = field(default_factory=Figures)
+    #: Of the deployment's other replicas, since the first one of the roll-out was ready.
+    others: Figures = field(default_factory=Figures)
+    #: Whether one of its replicas shares a card with a replica that is not of the roll-out.
+    shares_card: bool = False
     #: Ids of pending replicas that some card could run if others left it.
     no_room: AbstractSet[str] = frozenset()
 
@@ -133,7 +144,7 @@ def decide(rollout: Rollout, seen: Observations, now: float) -> Rollout:
     """
     if not rollout.open:
         return rollout
-    back = _overtaken(rollout, seen.deployment) or _broken(seen, now) or _beyond(rollout, seen.figures)
+    back = _overtaken(rollout, seen.deployment) or _broken(seen, now) or _beyond(rollout, seen)
     if back is not None:
         return _to(rollout, RolloutStage.ROLLED_BACK, back, now)
     crowded = [one for one in seen.replicas if one.state is ReplicaState.PENDING and one.id in seen.no_room]
@@ -141,7 +152,8 @@ def decide(rollout: Rollout, seen: Observations, now: float) -> Rollout:
         why = f"no card has room for a canary beside the replicas, so they are replaced one by one: {crowded[0].reason}"
         return _to(rollout, RolloutStage.SWITCHING, why, now)
     if _seen_enough(rollout, seen, now):
-        return _to(rollout, RolloutStage.DEFAULT, f"kept its bounds: {told(seen.figures)}", now)
+        how = "compared with those on the same card" if seen.shares_card else "kept its bounds"
+        return _to(rollout, RolloutStage.DEFAULT, f"{how}: {told(seen.figures)}", now)
     return rollout
 
 
@@ -149,7 +161,7 @@ def progress(rollout: Rollout, seen: Observations, now: float) -> str:
     """What an open roll-out waits for, or why it ended."""
     if not rollout.open:
         return rollout.reason
-    ready = _ready_since(seen.replicas)
+    ready = ready_since(seen.replicas)
     if ready is None:
         unready = [one for one in seen.replicas if one.state in LIVE_STATES]
         return (
@@ -235,13 +247,21 @@ def _broken(seen: Observations, now: float) -> str | None:
     return None
 
 
-def _beyond(rollout: Rollout, figures: Figures) -> str | None:
+def _beyond(rollout: Rollout, seen: Observations) -> str | None:
     """Which guard is broken. Errors count from the first on; a speed is judged over enough requests."""
-    guards, policy = rollout.guards, rollout.policy
+    guards, policy, figures = rollout.guards, rollout.policy, seen.figures
     if figures.errors > guards.error_share * max(figures.requests, policy.requests_min):
         return f"{figures.errors} of {figures.requests} requests failed, the bound is {guards.error_share:.1%}"
     if figures.requests < policy.requests_min:
         return None
+    slow = None if seen.shares_card else _slow(guards, figures)
+    if slow is None and seen.others.requests >= policy.requests_min:
+        slow = _slower(guards, figures, seen.others)
+    return slow
+
+
+def _slow(guards: Guards, figures: Figures) -> str | None:
+    """Which bound its speed does not keep."""
     bounds = (("TTFT p95", figures.ttft_p95_s, guards.ttft_p95_s), ("TPOT", figures.tpot_p50_s, guards.tpot_p50_s))
     for name, value, bound in bounds:
         if value is not None and bound is not None and value > bound:
@@ -250,13 +270,26 @@ def _beyond(rollout: Rollout, figures: Figures) -> str | None:
     return None
 
 
+def _slower(guards: Guards, figures: Figures, others: Figures) -> str | None:
+    """In what it is too slow beside the others."""
+    pairs = (("TTFT", figures.ttft_p50_s, others.ttft_p50_s), ("TPOT", figures.tpot_p50_s, others.tpot_p50_s))
+    for name, value, other in pairs:
+        if guards.slowdown_max is None or value is None or not other or value <= guards.slowdown_max * other:
+            continue
+        return (
+            f"{name} is {value * 1000:.1f} ms over {figures.requests} requests, {value / other:.1f} times that of the "
+            f"replicas beside it; the bound is {guards.slowdown_max:g}"
+        )
+    return None
+
+
 def _seen_enough(rollout: Rollout, seen: Observations, now: float) -> bool:
-    ready = _ready_since(seen.replicas)
+    ready = ready_since(seen.replicas)
     long_enough = ready is not None and now - ready >= rollout.policy.canary_s
     return long_enough and seen.figures.requests >= rollout.policy.requests_min
 
 
-def _ready_since(replicas: Iterable[Replica]) -> float | None:
+def ready_since(replicas: Iterable[Replica]) -> float | None:
     """Since when a replica has been ready without a break."""
     return min(
         (one.ready_at for one in replicas if one.state is ReplicaState.READY and one.ready_at is not None), default=None

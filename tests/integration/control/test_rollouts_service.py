@@ -29,9 +29,12 @@ ASK = RolloutAsk(
 )
 
 
-def inventory(memory_bytes: int = 16 * GIB) -> Inventory:
-    card = Card("cpu0", "cpu-x", "maker", "cpu", "A CPU", memory_bytes, cores=8, health="healthy")
-    return Inventory((Node("host", 16 * GIB, 8, "linux", (card,)),), taken_at=1_790_000_000.0)
+def inventory(memory_bytes: int = 16 * GIB, cards: int = 1) -> Inventory:
+    made = tuple(
+        Card(f"cpu{number}", "cpu-x", "maker", "cpu", "A CPU", memory_bytes, cores=8, health="healthy")
+        for number in range(cards)
+    )
+    return Inventory((Node("host", 16 * GIB, 8, "linux", made),), taken_at=1_790_000_000.0)
 
 
 class Scene:
@@ -41,6 +44,8 @@ class Scene:
         self.state, self.agent, self.controllers, self.wire, self.token = state, agent, controllers, wire, token
         self.rollouts, self.deployments = Rollouts(state), Deployments(state)
         self.stock = inventory()
+        assert isinstance(state.clock, ManualClock)
+        self.clock = state.clock
         self.id = ""
 
     async def settle(self, rounds: int = 4) -> None:
@@ -125,16 +130,28 @@ async def test_a_good_canary_becomes_the_default_without_a_restart(
 
 
 @pytest.mark.parametrize(
-    ("errors", "ttft_ms", "words"), [(1, 100.0, "1 of 12 requests failed"), (0, 900.0, "TTFT p95")]
+    ("cards", "errors", "words"),
+    [
+        (1, 1, "1 of 12 requests failed"),
+        (1, 0, "TTFT is 900.0 ms over 12 requests, 9.0 times that of the replicas beside it"),
+        (2, 0, "TTFT p95 is 900.0 ms over 12 requests, the bound is 500.0 ms"),
+    ],
+    ids=["errors", "slower than its neighbour on the card", "slower than promised on a card of its own"],
 )
 async def test_a_bad_canary_is_drained_at_once_and_nothing_else_changes(
-    scene: Scene, snapshot: Any, errors: int, ttft_ms: float, words: str
+    scene: Scene, snapshot: Any, cards: int, errors: int, words: str
 ) -> None:
+    scene.stock = inventory(cards=cards)
     (old,) = await scene.live()
+    await scene.tell(old.id, 500, ttft_ms=2000.0)
+    await scene.settle()
+    scene.clock.advance(1)
     await scene.rollouts.start(scene.id, ASK)
     await scene.settle()
     canary = await scene.canary()
-    await scene.tell(canary.id, 12, errors, ttft_ms)
+    assert (canary.cards == old.cards) == (cards == 1)
+    await scene.tell(old.id, 12)
+    await scene.tell(canary.id, 12, errors, 900.0)
     await scene.controllers.settle()
     view = await scene.now()
     assert view.rollout.stage is STAGE.ROLLED_BACK

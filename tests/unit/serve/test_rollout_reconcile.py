@@ -81,7 +81,7 @@ class World:
         if before is None:
             return False
         own = policy.replicas_of(before, self.replicas.values())
-        after = policy.decide(before, Observations(self.target, own, self.figures, no_room), self.now)
+        after = policy.decide(before, Observations(self.target, own, self.figures, no_room=no_room), self.now)
         if after is before:
             return False
         self.target, changed = policy.apply(before, after, self.target, self.replicas.values())

@@ -18,11 +18,15 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Guards(Output):
-    """Bounds that the new recipe must keep; null where nothing is promised."""
+    """Bounds that the new recipe must keep; null where nothing is promised.
+
+    Seconds hold on a card of its own; ``slowdown_max`` bounds its medians over those of the replicas beside it.
+    """
 
     ttft_p95_s: float | None
     tpot_p50_s: float | None
     error_share: float
+    slowdown_max: float | None
 
 
 class Policy(Output):
@@ -37,6 +41,7 @@ class Figures(Output):
 
     requests: int
     errors: int
+    ttft_p50_s: float | None
     ttft_p95_s: float | None
     tpot_p50_s: float | None
 
@@ -59,6 +64,7 @@ class Rollout(Output):
     guards: Guards
     policy: Policy
     figures: Figures
+    others: Figures = Field(description="Of the deployment's other replicas over the same time.")
     created_at: Time
 
     @classmethod
@@ -76,6 +82,7 @@ class Rollout(Output):
                 "guards": Guards.of(one.guards),
                 "policy": Policy.of(one.policy),
                 "figures": Figures.of(view.figures),
+                "others": Figures.of(view.others),
                 "created_at": one.created_at,
             }
         )
@@ -95,6 +102,7 @@ class NewGuards(Input):
     ttft_p95_s: Seconds | None = None
     tpot_p50_s: Seconds | None = None
     error_share: Share = 0.0
+    slowdown_max: Annotated[float, Field(gt=0, le=1000)] | None = 2.0
 
 
 class NewRollout(Input):
