@@ -28,7 +28,7 @@ def take(centre: _Centre, chips: Sequence[ChipDriver]) -> Inventory:
     if len(inventory.nodes) != 1 or inventory.nodes[0].cards:
         return inventory
     node = inventory.nodes[0]
-    cards = [_bounded(card, node) for chip in chips for card in _probe(chip)]
+    cards = [_bounded(card, node) for chip in chips for card in probe(chip)]
     return replace(inventory, nodes=(replace(node, cards=tuple(cards)),))
 
 
@@ -67,7 +67,8 @@ async def measured_aside(inventory: Inventory, chips: Sequence[ChipDriver], cach
     return await done
 
 
-def _probe(chip: ChipDriver) -> list[Card]:
+def probe(chip: ChipDriver) -> list[Card]:
+    """The cards that a chip driver finds on this host; none when its tool does not answer. Blocks."""
     command = chip.probe_command()
     try:
         done = subprocess.run(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from yunhe.agent.supervisor import Supervisor
 from yunhe.agent.sync import SyncLoop
 from yunhe.core.errors import InvalidRequest, YunheError
 from yunhe.core.home import Home, default_home
+from yunhe.drivers.engines.installed import ENGINES_VARIABLE
 
 _LOG = logging.getLogger("yunhe.agent")
 #: A predecessor that is just ending may hold the directory for a moment.
@@ -42,7 +44,10 @@ def main() -> int:
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    layout = Layout(Home(arguments.home.expanduser().absolute()).agent)
+    home = Home(arguments.home.expanduser().absolute())
+    layout = Layout(home.agent)
+    # Drivers are made without arguments; this is how they find what the installer has put here.
+    os.environ[ENGINES_VARIABLE] = str(home.engines)
     try:
         layout.make()
         with held(layout.lock, LOCK_WAIT_S):

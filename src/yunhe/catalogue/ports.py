@@ -115,6 +115,8 @@ class InstallPlan:
     #: Programs that must be on the path -> the package that brings them (Debian's name).
     needs: dict[str, str] = field(default_factory=dict)
     disk_bytes: int = 0
+    #: What only the installation needed; removed at its end.
+    discard: tuple[Path, ...] = ()
 
 
 class Installs(Protocol):

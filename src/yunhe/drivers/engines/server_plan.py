@@ -15,6 +15,7 @@ from typing import Final
 from yunhe.catalogue.model import ExternalServer, Model, Recipe, SettingValue
 from yunhe.catalogue.ports import NOT_INSTALLED, LaunchPlan, UsageProbe, Verdict
 from yunhe.core.errors import InvalidRequest
+from yunhe.drivers.engines import installed
 from yunhe.drivers.engines.compatibility import Answer, verdict
 from yunhe.drivers.engines.settings import Rule, Whole, checked
 from yunhe.pool.model import Card
@@ -56,10 +57,14 @@ class Product:
 
 
 def find_product(name: str, command: str, package: str | None = None) -> Product:
-    """Look for an engine: the command that ``YUNHE_ENGINE_NAME`` names, the package beside us, the command on PATH."""
+    """Look for an engine: the command that ``YUNHE_ENGINE_NAME`` names, what the installer put here, the package beside
+    us, the command on PATH."""
     named = os.environ.get(command_variable(name), "")
     if named:
         return Product("named by the environment", named)
+    here = installed.find(name)
+    if here is not None:
+        return Product(here.version, here.command[0])
     if package is not None:
         try:
             return Product(metadata.version(package), command)

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from yunhe.catalogue.model import ExternalServer, Model, Recipe, SettingValue
-from yunhe.catalogue.ports import ENGINE_KEY, LaunchPlan, SettingsSpace, UsageProbe, Verdict
+from yunhe.catalogue.ports import ENGINE_KEY, InstallPlan, LaunchPlan, SettingsSpace, UsageProbe, Verdict
 from yunhe.core.errors import InvalidRequest
 from yunhe.drivers.engines import server_plan
+from yunhe.drivers.engines.llamacpp import installation
 from yunhe.drivers.engines.server_plan import PORT, SERVER_RULES, Product, Server
 from yunhe.drivers.engines.settings import Choice, Rule, Whole
 from yunhe.pool.model import Card
@@ -22,6 +23,16 @@ from yunhe.pool.model import Card
 MAX_NUM_SEQS_DEFAULT: Final = 4
 PROMPT_CACHE_MIB_DEFAULT: Final = 256
 CACHE_TYPES: Final = ("f16", "bf16", "q8_0", "q4_0")
+#: How the engine's threads wait for each other between operations. ``steady`` spins for some milliseconds, so that it
+#: never sleeps within a token yet does between requests; measured on two cores: 167 tokens/s brief, 209 steady.
+THREAD_WAIT_ENV: Final = {
+    "brief": ("GOMP_SPINCOUNT", "300"),
+    "steady": ("GOMP_SPINCOUNT", "100000"),
+    "active": ("OMP_WAIT_POLICY", "active"),
+    "passive": ("OMP_WAIT_POLICY", "passive"),
+}
+#: Asks the C library for huge pages below the weights; fewer misses when every weight is read for every token.
+HUGE_PAGES_ENV: Final = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 SPECULATIVE: Final = {"none": "", "ngram": "ngram-simple", "mtp": "draft-mtp", "draft_model": "draft-simple"}
 #: Maker -> variable that shows a process its cards.
 VISIBLE_DEVICES: Final = {
@@ -43,6 +54,8 @@ RULES: Final[dict[str, Rule]] = {
     "repack": Choice((True, False)),
     "split": Choice(("layer", "row")),
     "gpu_layers": Whole(0, 10_000),
+    "thread_wait": Choice(tuple(THREAD_WAIT_ENV)),
+    "huge_pages": Choice((True, False)),
     "speculative": Choice(tuple(SPECULATIVE)),
     "speculative_tokens": Whole(1, 64),
 }
@@ -80,17 +93,22 @@ class LlamacppEngine:
         cores = (card.cores if card else None) or 1
         return SettingsSpace(
             {
-                "max_num_seqs": (MAX_NUM_SEQS_DEFAULT, 1, 2, 8, 16),
+                "max_num_seqs": (MAX_NUM_SEQS_DEFAULT, 8, 16, 2, 1),
+                "thread_wait": ("brief", "steady"),
+                "huge_pages": (False, True),
                 "threads": tuple(sorted({cores, max(1, cores // 2)}, reverse=True)),
-                "max_batched_tokens": (2048, 512),
-                "ubatch": (512, 128, 256),
-                "flash_attention": ("auto", "on", "off"),
                 "kv_cache_dtype": ("f16", "q8_0"),
-                "prefix_cache": (True, False),
+                "ubatch": (512, 128, 256),
+                "flash_attention": ("auto", "off"),
+                "max_batched_tokens": (2048, 512),
                 "repack": (True, False),
                 "speculative": ("none", "ngram"),
             }
         )
+
+    def install_plan(self, directory: Path, instruction_sets: Sequence[str]) -> InstallPlan:
+        """A build for this host's instructions."""
+        return installation.plan(directory, instruction_sets)
 
     def launch(
         self,
@@ -119,7 +137,10 @@ class LlamacppEngine:
         variable = VISIBLE_DEVICES.get(card.maker) if card is not None and card.kind != "cpu" else None
         server = Server(
             command=tuple(command),
-            env=server_plan.visible_devices([variable] if variable else [], settings, cards, ("GPU-",)),
+            env={
+                **server_plan.visible_devices([variable] if variable else [], settings, cards, ("GPU-",)),
+                **_thread_env(settings),
+            },
             files={_KEY_FILE: ENGINE_KEY},
             upstream_model=model.name,
             slots=slots,
@@ -131,6 +152,11 @@ class LlamacppEngine:
             completion_counter="llamacpp:tokens_predicted_total",
         )
         return server_plan.plan(server, settings)
+
+
+def _thread_env(settings: Mapping[str, SettingValue]) -> dict[str, str]:
+    wait = [THREAD_WAIT_ENV[str(settings.get("thread_wait", "brief"))]]
+    return dict([*wait, *([HUGE_PAGES_ENV] if settings.get("huge_pages", False) else [])])
 
 
 def _problems(settings: Mapping[str, SettingValue]) -> list[str]:

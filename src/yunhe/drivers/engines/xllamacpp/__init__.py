@@ -29,6 +29,7 @@ KV_BYTES_OF: Final = {"f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32}
 #: about ten microseconds before they sleep 20 to 45, 75.
 THREAD_WAIT_ENV: Final = {
     "brief": ("GOMP_SPINCOUNT", "300"),
+    "steady": ("GOMP_SPINCOUNT", "100000"),
     "active": ("OMP_WAIT_POLICY", "active"),
     "passive": ("OMP_WAIT_POLICY", "passive"),
 }
@@ -89,14 +90,13 @@ class XllamacppEngine:
         threads = sorted({cores, max(1, cores // 2)}, reverse=True)
         return SettingsSpace(
             {
-                "slots": (SLOTS_DEFAULT, 1, 2, 8, 16),
+                "slots": (SLOTS_DEFAULT, 8, 16, 2, 1),
+                "thread_wait": ("brief", "steady"),
                 "threads": tuple(threads),
-                "ubatch": (512, 128, 256, 1024),
-                "batch": (2048, 512),
-                "flash_attention": ("auto", "on", "off"),
                 "kv_type": ("f16", "q8_0"),
-                "prompt_cache_mib": (PROMPT_CACHE_MIB_DEFAULT, 0, 1024),
-                "thread_wait": tuple(THREAD_WAIT_ENV),
+                "ubatch": (512, 128, 256, 1024),
+                "flash_attention": ("auto", "off"),
+                "batch": (2048, 512),
             }
         )
 
