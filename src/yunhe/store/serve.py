@@ -54,7 +54,11 @@ async def all_deployments(tx: Tx) -> list[Deployment]:
 
 
 async def save_deployment(tx: Tx, deployment: Deployment) -> None:
-    """Write a changed deployment."""
+    """Write a changed deployment; gateways learn of its model when other recipes serve that now."""
+    row = (await tx.execute(select(deployments.c.record).where(deployments.c.id == deployment.id))).first()
+    old = unpack(row.record, Deployment) if row else None
+    if old is None or (old.recipe.id, old.deleted_at) != (deployment.recipe.id, deployment.deleted_at):
+        await changes.note(tx, "model", deployment.model)
     await tx.execute(
         update(deployments).where(deployments.c.id == deployment.id).values(_deployment_columns(deployment))
     )
