@@ -1149,8 +1149,8 @@ export interface components {
             requests: number;
             /** Errors */
             errors: number;
-            /** Ttft P50 S */
-            ttft_p50_s: number | null;
+            /** Streams */
+            streams: number;
             /** Ttft P95 S */
             ttft_p95_s: number | null;
             /** Tpot P50 S */
@@ -1160,7 +1160,7 @@ export interface components {
          * Guards
          * @description Bounds that the new recipe must keep; null where nothing is promised.
          *
-         *     Seconds hold on a card of its own; ``slowdown_max`` bounds its medians over those of the replicas beside it.
+         *     Seconds hold on a card of its own; ``slowdown_max`` bounds its median TPOT over that of the replicas beside it.
          */
         Guards: {
             /** Ttft P95 S */

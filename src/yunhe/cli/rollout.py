@@ -40,6 +40,7 @@ FIELDS: tuple[Column[Rollout], ...] = (
     Column("instead of", lambda one: one.previous.name),
     Column("share", lambda one: f"{one.share:.0%}"),
     Column("requests", lambda one: f"{one.figures.requests} (of {one.policy.requests_min} needed)"),
+    Column("streams", lambda one: str(one.figures.streams)),
     Column("errors", lambda one: f"{one.figures.errors} (bound {one.guards.error_share:.1%})"),
     Column("TTFT p95", lambda one: _bounded(one.figures.ttft_p95_s, one.guards.ttft_p95_s)),
     Column("TPOT", lambda one: _bounded(one.figures.tpot_p50_s, one.guards.tpot_p50_s)),
@@ -68,7 +69,7 @@ def _conditions(function: F) -> F:
             "--max-slowdown",
             "slowdown_max",
             type=click.FloatRange(0, 1000, min_open=True),
-            help="Its times over those of the replicas beside it (default: 2).",
+            help="Its TPOT over that of the replicas beside it (default: 2).",
         ),
         click.option("--max-errors", "error_share", type=click.FloatRange(0, 1), help="Share (default: 0)."),
     )

@@ -65,7 +65,7 @@ def figures(parts: Iterable[ReplicaStats]) -> Figures:
     return Figures(
         requests=sum(one.requests for one in found),
         errors=sum(one.errors for one in found),
-        ttft_p50_s=_seconds(percentile(0.5, ttft)),
+        streams=sum(one.streams for one in found),
         ttft_p95_s=_seconds(percentile(0.95, ttft)),
         tpot_p50_s=_seconds(percentile(0.5, tpot)),
     )

@@ -30,7 +30,7 @@ class Figures(Record):
 
     requests: int
     errors: int
-    ttft_p50_s: float | None
+    streams: int
     ttft_p95_s: float | None
     tpot_p50_s: float | None
 

@@ -17,6 +17,8 @@ from typing import Final
 from yunhe.catalogue.model import Recipe
 from yunhe.serve.model import LIVE_STATES, Deployment, Replica, ReplicaState
 
+#: Fewer streams say nothing of a speed: the first ones find everything cold.
+STREAMS_MIN: Final = 10
 #: A canary that no centre could take for so long is given up.
 PLACE_LIMIT_S: Final = 120.0
 
@@ -51,7 +53,8 @@ class Guards:
     tpot_p50_s: float | None = None
     #: Of its requests.
     error_share: float = 0.0
-    #: Its medians of TTFT and TPOT over those of the replicas beside it, at the same time.
+    #: Its median TPOT over that of the replicas beside it, at the same time. TTFT is not compared: theirs profits from
+    #: prompts that they have seen before.
     slowdown_max: float | None = 2.0
 
 
@@ -61,7 +64,7 @@ class Policy:
 
     #: Shortest time that a canary is ready.
     canary_s: float = 60.0
-    #: Requests that it has answered; its speed is judged from then on.
+    #: Requests that it has answered.
     requests_min: int = 20
 
 
@@ -100,7 +103,8 @@ class Figures:
 
     requests: int = 0
     errors: int = 0
-    ttft_p50_s: float | None = None
+    #: Those that tell a speed.
+    streams: int = 0
     ttft_p95_s: float | None = None
     tpot_p50_s: float | None = None
 
@@ -213,8 +217,8 @@ def told(figures: Figures) -> str:
         parts.append(f"TTFT p95 {figures.ttft_p95_s * 1000:.0f} ms")
     if figures.tpot_p50_s is not None:
         parts.append(f"TPOT {figures.tpot_p50_s * 1000:.2f} ms")
-    if len(parts) == 1 and figures.requests:
-        parts.append("no stream, so no speed")
+    if figures.streams < STREAMS_MIN:
+        parts.append(f"{figures.streams} streams, too few to judge its speed")
     return ", ".join(parts)
 
 
@@ -248,14 +252,14 @@ def _broken(seen: Observations, now: float) -> str | None:
 
 
 def _beyond(rollout: Rollout, seen: Observations) -> str | None:
-    """Which guard is broken. Errors count from the first on; a speed is judged over enough requests."""
+    """Which guard is broken. Errors count from the first on; a speed is judged over enough streams."""
     guards, policy, figures = rollout.guards, rollout.policy, seen.figures
     if figures.errors > guards.error_share * max(figures.requests, policy.requests_min):
         return f"{figures.errors} of {figures.requests} requests failed, the bound is {guards.error_share:.1%}"
-    if figures.requests < policy.requests_min:
+    if figures.streams < max(STREAMS_MIN, policy.requests_min // 2):
         return None
     slow = None if seen.shares_card else _slow(guards, figures)
-    if slow is None and seen.others.requests >= policy.requests_min:
+    if slow is None and seen.others.streams >= STREAMS_MIN:
         slow = _slower(guards, figures, seen.others)
     return slow
 
@@ -265,22 +269,20 @@ def _slow(guards: Guards, figures: Figures) -> str | None:
     bounds = (("TTFT p95", figures.ttft_p95_s, guards.ttft_p95_s), ("TPOT", figures.tpot_p50_s, guards.tpot_p50_s))
     for name, value, bound in bounds:
         if value is not None and bound is not None and value > bound:
-            over = f"over {figures.requests} requests"
+            over = f"over {figures.streams} streams"
             return f"{name} is {value * 1000:.1f} ms {over}, the bound is {bound * 1000:.1f} ms"
     return None
 
 
 def _slower(guards: Guards, figures: Figures, others: Figures) -> str | None:
-    """In what it is too slow beside the others."""
-    pairs = (("TTFT", figures.ttft_p50_s, others.ttft_p50_s), ("TPOT", figures.tpot_p50_s, others.tpot_p50_s))
-    for name, value, other in pairs:
-        if guards.slowdown_max is None or value is None or not other or value <= guards.slowdown_max * other:
-            continue
-        return (
-            f"{name} is {value * 1000:.1f} ms over {figures.requests} requests, {value / other:.1f} times that of the "
-            f"replicas beside it; the bound is {guards.slowdown_max:g}"
-        )
-    return None
+    """By how much it is too slow beside the others."""
+    value, other, bound = figures.tpot_p50_s, others.tpot_p50_s, guards.slowdown_max
+    if value is None or not other or bound is None or value <= bound * other:
+        return None
+    return (
+        f"TPOT is {value * 1000:.1f} ms over {figures.streams} streams, {value / other:.1f} times that of the replicas "
+        f"beside it; the bound is {bound:g}"
+    )
 
 
 def _seen_enough(rollout: Rollout, seen: Observations, now: float) -> bool:

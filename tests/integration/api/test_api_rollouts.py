@@ -28,7 +28,7 @@ async def test_a_roll_out_is_started_shown_and_taken_back(call: Call) -> None:
     )
     assert one["guards"] == {"ttft_p95_s": 0.5, "tpot_p50_s": None, "error_share": 0.0, "slowdown_max": 2.0}
     assert one["policy"] == {"canary_s": 5.0, "requests_min": 3}
-    nothing = {"requests": 0, "errors": 0, "ttft_p50_s": None, "ttft_p95_s": None, "tpot_p50_s": None}
+    nothing = {"requests": 0, "errors": 0, "streams": 0, "ttft_p95_s": None, "tpot_p50_s": None}
     assert one["figures"] == one["others"] == nothing
     assert one["progress"] == "its replica is about to be made"
     assert (await call["mia"].get(f"{PATH}/{one['id']}")).json() == one

@@ -63,7 +63,8 @@ class Scene:
 
     async def tell(self, replica_id: str, requests: int, errors: int = 0, ttft_ms: float = 100.0) -> None:
         """A gateway worker's report."""
-        part = ReplicaStats(requests, errors, requests - errors, ttft_ms, ttft_ms, 10.0, 12.0)
+        tpot_ms = ttft_ms / 10
+        part = ReplicaStats(requests, errors, requests - errors, ttft_ms, ttft_ms, tpot_ms, tpot_ms)
         stats = WorkerStats(
             "w0", 7, 1.0, 1.0, requests, errors, 0, 0, 0, None, None, None, None, 0, 3, by_replica={replica_id: part}
         )
@@ -133,8 +134,8 @@ async def test_a_good_canary_becomes_the_default_without_a_restart(
     ("cards", "errors", "words"),
     [
         (1, 1, "1 of 12 requests failed"),
-        (1, 0, "TTFT is 900.0 ms over 12 requests, 9.0 times that of the replicas beside it"),
-        (2, 0, "TTFT p95 is 900.0 ms over 12 requests, the bound is 500.0 ms"),
+        (1, 0, "TPOT is 90.0 ms over 12 streams, 9.0 times that of the replicas beside it"),
+        (2, 0, "TTFT p95 is 900.0 ms over 12 streams, the bound is 500.0 ms"),
     ],
     ids=["errors", "slower than its neighbour on the card", "slower than promised on a card of its own"],
 )

@@ -65,5 +65,5 @@ def test_memory_is_bounded_in_replicas_and_their_reports() -> None:
 
 def test_figures_weigh_reports_by_their_streams() -> None:
     many, few = ReplicaStats(90, 1, 90, 100.0, 200.0, 10.0, 12.0), ReplicaStats(10, 0, 10, 900.0, 900.0, 90.0, 90.0)
-    assert figures([many, few, ReplicaStats(5, 5, 0)]) == Figures(105, 6, 0.1, 0.9, 0.01)
+    assert figures([many, few, ReplicaStats(5, 5, 0)]) == Figures(105, 6, 100, 0.9, 0.01)
     assert figures([]) == Figures()

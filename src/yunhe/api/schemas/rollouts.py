@@ -20,7 +20,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Guards(Output):
     """Bounds that the new recipe must keep; null where nothing is promised.
 
-    Seconds hold on a card of its own; ``slowdown_max`` bounds its medians over those of the replicas beside it.
+    Seconds hold on a card of its own; ``slowdown_max`` bounds its median TPOT over that of the replicas beside it.
     """
 
     ttft_p95_s: float | None
@@ -41,7 +41,7 @@ class Figures(Output):
 
     requests: int
     errors: int
-    ttft_p50_s: float | None
+    streams: int
     ttft_p95_s: float | None
     tpot_p50_s: float | None
 
