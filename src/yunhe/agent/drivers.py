@@ -15,13 +15,15 @@ from yunhe.serve.sync import EngineInfo
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Engines:
     """The engine drivers of this agent."""
 
     by_name: dict[str, Engine]
     #: What control is told, failures included.
     infos: tuple[EngineInfo, ...] = field(default=())
+    #: What was installed when they were loaded.
+    _seen: tuple[tuple[str, int], ...] = field(default=())
 
     def get(self, name: str) -> Engine:
         """Raises InvalidRequest when this agent has no such driver."""
@@ -30,6 +32,24 @@ class Engines:
                 f"This centre has no engine {name!r}; it has {', '.join(sorted(self.by_name)) or 'none'}.", engine=name
             )
         return self.by_name[name]
+
+    def look_again(self, installed: Path) -> bool:
+        """Load all drivers anew when what lies in the directory of installed engines has changed; whether it has."""
+        seen = _installed(installed)
+        if seen == self._seen:
+            return False
+        fresh = load_engines()
+        changed = fresh.infos != self.infos
+        self.by_name, self.infos, self._seen = fresh.by_name, fresh.infos, seen
+        return changed
+
+
+def _installed(directory: Path) -> tuple[tuple[str, int], ...]:
+    """Each engine's manifest and when it was written."""
+    try:
+        return tuple(sorted((str(path), path.stat().st_mtime_ns) for path in directory.glob("*/engine.json")))
+    except OSError:
+        return ()
 
 
 def load_engines() -> Engines:

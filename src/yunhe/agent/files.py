@@ -70,6 +70,11 @@ class Layout:
         return self.root / "workloads"
 
     @property
+    def tunings(self) -> Path:
+        """One directory an adaptation: its journal, and what fidelity was measured with."""
+        return self.root / "tunings"
+
+    @property
     def speeds(self) -> Path:
         """Measured speeds of cards."""
         return self.root / "speeds"

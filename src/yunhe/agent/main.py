@@ -20,13 +20,14 @@ import httpx
 
 from yunhe.agent import files, inventory
 from yunhe.agent.control_client import Control, Refused
-from yunhe.agent.drivers import load_centre, load_chips, load_engines
+from yunhe.agent.drivers import Engines, load_centre, load_chips, load_engines
 from yunhe.agent.files import Desired, Layout
 from yunhe.agent.identity import REFUSED_RETRY_S, Joiner
 from yunhe.agent.lock import held
 from yunhe.agent.stop import stop_all
 from yunhe.agent.supervisor import Supervisor
 from yunhe.agent.sync import SyncLoop
+from yunhe.agent.tuning.desk import TuningDesk
 from yunhe.core.errors import InvalidRequest, YunheError
 from yunhe.core.home import Home, default_home
 from yunhe.drivers.engines.installed import ENGINES_VARIABLE
@@ -36,6 +37,8 @@ _LOG = logging.getLogger("yunhe.agent")
 LOCK_WAIT_S: Final = 10.0
 #: Measuring the cards waits this long for replicas to come up, so that neither disturbs the other.
 MEASURE_WAIT_S: Final = 60.0
+#: An engine that was installed is offered so soon.
+ENGINES_EVERY_S: Final = 5.0
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -56,7 +59,9 @@ def main() -> int:
                 return 0 if stop_all(centre, layout.launches) else 1
             if not arguments.control_url:
                 raise InvalidRequest("The agent needs --control-url.", next_step="Give the address of the instance.")
-            return asyncio.run(_run(Setup(arguments.control_url, arguments.driver, arguments.token, layout), centre))
+            return asyncio.run(
+                _run(Setup(arguments.control_url, arguments.driver, arguments.token, layout, home.engines), centre)
+            )
     except YunheError as error:
         _LOG.error("%s %s", error.message, error.next_step)
         return 1
@@ -83,6 +88,8 @@ class Setup:
     driver: str
     token: str
     layout: Layout
+    #: Where the installer puts engines.
+    engines: Path
 
 
 async def _run(setup: Setup, centre: Any) -> int:
@@ -104,7 +111,16 @@ async def _run(setup: Setup, centre: Any) -> int:
         if desired is not None:
             await supervisor.restore(desired.replicas)
         control = Control(control_client, setup.control_url)
-        conversation = Conversation(setup, control, supervisor, engines.infos, desired.revision if desired else -1)
+        tuning = TuningDesk(
+            supervisor, engines, setup.layout.tunings, setup.layout.launches, setup.layout.verified_weights
+        )
+        conversation = Conversation(setup, control, supervisor, engines, tuning, desired.revision if desired else -1)
+
+        async def look_for_engines() -> None:
+            while True:
+                await asyncio.sleep(ENGINES_EVERY_S)
+                if await asyncio.to_thread(engines.look_again, setup.engines):
+                    supervisor.changed.set()
 
         async def measure() -> None:
             await supervisor.settled(MEASURE_WAIT_S)
@@ -112,7 +128,7 @@ async def _run(setup: Setup, centre: Any) -> int:
             supervisor.changed.set()
 
         talk = asyncio.create_task(conversation.run())
-        tasks = [talk, *map(asyncio.create_task, (supervisor.watch(), measure()))]
+        tasks = [talk, *map(asyncio.create_task, (supervisor.watch(), measure(), look_for_engines()))]
         ending = asyncio.create_task(told.wait())
         await asyncio.wait((ending, talk), return_when=asyncio.FIRST_COMPLETED)
         if talk.done() and not ending.done():
@@ -121,6 +137,7 @@ async def _run(setup: Setup, centre: Any) -> int:
         for task in (ending, *tasks):
             task.cancel()
         await asyncio.gather(ending, *tasks, return_exceptions=True)
+        await tuning.let_go()
         await supervisor.let_go()
     if stop_workloads.is_set():
         return 0 if await asyncio.to_thread(stop_all, centre, setup.layout.launches) else 1
@@ -144,7 +161,8 @@ class Conversation:
     setup: Setup
     control: Control
     supervisor: Supervisor
-    engines: Any
+    engines: Engines
+    tuning: TuningDesk
     revision: int
 
     async def run(self) -> None:
@@ -154,7 +172,9 @@ class Conversation:
         while True:
             # Revisions count within one membership: another control may begin again at 0.
             revision = -1 if fresh else self.revision
-            loop = SyncLoop(self.control, identity, self.supervisor, self.engines, self.setup.layout, revision)
+            loop = SyncLoop(
+                self.control, identity, self.supervisor, self.engines, self.setup.layout, revision, self.tuning
+            )
             try:
                 await loop.run()
             except Refused as error:

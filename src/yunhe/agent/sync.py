@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from yunhe.agent import files
@@ -38,6 +39,27 @@ def new_boot_id() -> str:
     return uuid7_hex(time.time_ns() // 1_000_000, random.SystemRandom().randbytes(10))
 
 
+class HasEngines(Protocol):
+    """What the conversation needs of the engines."""
+
+    @property
+    def infos(self) -> tuple[EngineInfo, ...]:
+        """As of Engines."""
+        ...
+
+
+class Tunes(Protocol):
+    """What the conversation needs of the tuning desk."""
+
+    def want(self, texts: Sequence[str]) -> None:
+        """As in TuningDesk."""
+        ...
+
+    def reports(self) -> tuple[str, ...]:
+        """As in TuningDesk."""
+        ...
+
+
 class SyncLoop:
     """Keeps the conversation going through restarts and absences of control."""
 
@@ -46,14 +68,16 @@ class SyncLoop:
         control: Syncs,
         identity: Identity,
         supervisor: Supervisor,
-        engines: tuple[EngineInfo, ...],
+        engines: HasEngines,
         layout: Layout,
         revision: int,
+        tuning: Tunes | None = None,
     ) -> None:
         self._control = control
         self._identity = identity
         self._supervisor = supervisor
         self._engines = engines
+        self._tuning = tuning
         self._path = layout.desired
         #: Newest that was taken; -1 before the first.
         self.revision = revision
@@ -125,8 +149,9 @@ class SyncLoop:
             wait_s=wait_s,
             inventory=inventory,
             replicas=self._supervisor.observed(),
-            engines=self._engines,
+            engines=self._engines.infos,
             logs=self._logs,
+            tunings=self._tuning.reports() if self._tuning is not None else (),
         )
 
     async def take(self, answer: SyncAnswer) -> None:
@@ -138,6 +163,8 @@ class SyncLoop:
                 self._write_down(answer)
             self.revision = answer.desired_revision
             self._supervisor.want(answer.replicas)
+        if self._tuning is not None:
+            self._tuning.want(answer.tunings)
         if answer.log_asks:
             self._logs = await self._supervisor.answer_logs(answer.log_asks)
 

@@ -75,7 +75,7 @@ def layout_at(path: Path) -> Layout:
 
 def loop_over(script: Any, layout: Layout, revision: int = -1) -> tuple[SyncLoop, Supervisor]:
     supervisor = Supervisor(EmptyCentre(), Engines({}), layout, httpx.AsyncClient())
-    return SyncLoop(script, IDENTITY, supervisor, (), layout, revision), supervisor
+    return SyncLoop(script, IDENTITY, supervisor, Engines({}), layout, revision), supervisor
 
 
 async def run_out(loop: SyncLoop) -> None:

@@ -1,0 +1,1 @@
+"""Judges candidates: the reference once, then each candidate's numerics against it."""
