@@ -16,7 +16,7 @@ from yunhe.core.errors import Conflict, InvalidRequest, NotFound
 from yunhe.core.ids import new_id
 from yunhe.serve.condition import condition
 from yunhe.serve.model import ENDED_STATES, Deployment, Replica
-from yunhe.serve.rollout import next_generation
+from yunhe.serve.rollout import is_canary, next_generation
 from yunhe.store import models, pool, rollouts, serve
 from yunhe.store.database import Tx
 
@@ -220,7 +220,8 @@ async def _next_generation(tx: Tx, after: Deployment, before: Deployment, why: s
 
 
 def _chosen_engine(deployment: Deployment, replicas: list[Replica]) -> str:
-    present = [one.recipe.engine for one in replicas if one.state not in ENDED_STATES and one.recipe.engine != ANY]
+    plain = [one for one in replicas if one.state not in ENDED_STATES and not is_canary(one)]
+    present = [one.recipe.engine for one in plain if one.recipe.engine != ANY]
     return present[-1] if present else deployment.recipe.engine
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from yunhe.adapt.canonical import canonical_bytes, content_id
+from yunhe.adapt.signing import Envelope
 from yunhe.catalogue.model import ANY, Recipe, SettingValue
 from yunhe.control.deployments import check_engine, check_settings, find_lasting
 from yunhe.control.effects import Effects, lock_serve
 from yunhe.control.hub import CONTROLLER
 from yunhe.control.page import Page, page_of
 from yunhe.control.rollout_pass import carry_out, observe, tell
-from yunhe.control.rollout_recipe import short_name
+from yunhe.control.rollout_recipe import promised, serving_recipe, short_name
 from yunhe.control.state import ControlState
 from yunhe.core.errors import Conflict, InvalidRequest, NotFound
 from yunhe.core.ids import new_id
-from yunhe.serve.model import Deployment
+from yunhe.serve.model import LIVE_STATES, Deployment, Replica
 from yunhe.serve.rollout import (
     Figures,
     Guards,
@@ -28,7 +29,7 @@ from yunhe.serve.rollout import (
     progress,
     promoted,
 )
-from yunhe.store import rollouts, serve
+from yunhe.store import models, rollouts, serve
 from yunhe.store.database import Tx
 
 
@@ -45,10 +46,13 @@ class RecipeAsk:
 
 @dataclass(frozen=True, slots=True)
 class RolloutAsk:
-    """A recipe to roll out, and the conditions. Exactly one of ``recipe`` and ``recipe_id`` is given."""
+    """A recipe to roll out, and the conditions. Exactly one of ``recipe``, ``recipe_id`` and ``signed`` is given."""
 
     recipe: RecipeAsk | None = None
+    #: Of a signed recipe that this instance keeps.
     recipe_id: str | None = None
+    #: A signed recipe whose signature the caller has checked.
+    signed: Envelope | None = None
     share: float = 0.2
     policy: Policy = field(default_factory=Policy)
     #: None: those of the recipe's evidence, or none but for errors.
@@ -100,13 +104,13 @@ class Rollouts:
             await lock_serve(tx)
             deployment = await find_lasting(tx, deployment_id)
             await _check_ready_for_one(tx, deployment)
-            recipe = await _recipe(tx, ask, deployment)
             own = await serve.replicas_of(tx, deployment_id=deployment_id, ended=True)
+            recipe, guards = await _chosen(tx, ask, deployment, own)
             rollout = Rollout(
                 id=new_id("roll"),
                 deployment_id=deployment.id,
                 recipe=recipe,
-                recipe_id=ask.recipe_id,
+                recipe_id=recipe.id if ask.recipe is None else None,
                 previous=deployment.recipe,
                 share=ask.share,
                 generation=next_generation(deployment, own),
@@ -114,7 +118,7 @@ class Rollouts:
                 stage_since=now,
                 reason=f"a canary takes {ask.share:.0%} of the requests",
                 created_at=now,
-                guards=ask.guards or Guards(),
+                guards=guards,
                 policy=ask.policy,
             )
             await rollouts.add_rollout(tx, rollout)
@@ -179,23 +183,48 @@ async def _check_ready_for_one(tx: Tx, deployment: Deployment) -> None:
         )
 
 
-async def _recipe(tx: Tx, ask: RolloutAsk, deployment: Deployment) -> Recipe:
-    """The recipe that was asked for. Raises NotFound, InvalidRequest, Conflict."""
-    if (ask.recipe is None) == (ask.recipe_id is None):
+async def _chosen(tx: Tx, ask: RolloutAsk, deployment: Deployment, own: Iterable[Replica]) -> tuple[Recipe, Guards]:
+    """The recipe that was asked for, and the bounds that it has to keep. Raises NotFound, InvalidRequest, Conflict."""
+    if sum(one is not None for one in (ask.recipe, ask.recipe_id, ask.signed)) != 1:
         rule = "give either recipe_id or recipe"
         raise InvalidRequest(rule, fields=[f"body.recipe: {rule}"])
-    if ask.recipe is None:
+    if ask.recipe is not None:
+        recipe, promises = await _given(tx, ask.recipe, deployment), Guards()
+    elif ask.signed is not None:
+        recipe, promises = await _signed(tx, ask.signed, deployment, own), promised(ask.signed.recipe)
+    else:
         raise NotFound(f"there is no recipe {ask.recipe_id!r}", next_step="List recipes: yunhe recipe list.")
-    check_settings(ask.recipe.settings)
-    await check_engine(tx, ask.recipe.engine)
-    engine, settings = ask.recipe.engine or deployment.recipe.engine, dict(ask.recipe.settings)
-    if (engine, settings) == (deployment.recipe.engine, deployment.recipe.settings):
+    if (recipe.engine, recipe.settings) == (deployment.recipe.engine, deployment.recipe.settings):
         raise Conflict(
             f"{deployment.name!r} runs on this engine with these settings already",
             next_step="Change a setting, or replace the replicas: yunhe deployment restart.",
         )
-    name = ask.recipe.name or short_name(given_id(deployment.model, engine, settings))
+    return recipe, ask.guards or promises
+
+
+async def _given(tx: Tx, ask: RecipeAsk, deployment: Deployment) -> Recipe:
+    """A recipe without evidence. Raises InvalidRequest."""
+    check_settings(ask.settings)
+    await check_engine(tx, ask.engine)
+    engine, settings = ask.engine or deployment.recipe.engine, dict(ask.settings)
+    name = ask.name or short_name(given_id(deployment.model, engine, settings))
     return Recipe(new_id("recipe"), name, deployment.model, ANY, engine, settings)
+
+
+async def _signed(tx: Tx, envelope: Envelope, deployment: Deployment, own: Iterable[Replica]) -> Recipe:
+    """A signed recipe, for its own chip only. Raises InvalidRequest, Conflict."""
+    model = await models.model(tx, deployment.model)
+    if model is None:
+        raise NotFound(f"there is no model {deployment.model!r}")
+    recipe = serving_recipe(envelope, model)
+    await check_engine(tx, recipe.engine)
+    others = sorted({one.chip for one in own if one.state in LIVE_STATES and one.chip} - {recipe.chip})
+    if others:
+        raise Conflict(
+            f"the recipe is for chip {recipe.chip}, but replicas of {deployment.name!r} run on {', '.join(others)}",
+            next_step="Make a deployment of its own for that chip's centre: yunhe deployment create --centre.",
+        )
+    return recipe
 
 
 def given_id(model: str, engine: str, settings: Mapping[str, SettingValue]) -> str:

@@ -7,7 +7,9 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from msgspec import structs
 
+from yunhe.adapt.signing import Envelope, SigningKey, sign
 from yunhe.control.deployments import DeploymentAsk, DeploymentChange, Deployments, ExternalAsk
 from yunhe.control.models import Models
 from yunhe.control.replicas import Replicas
@@ -21,6 +23,7 @@ from yunhe.serve.model import LIVE_STATES, Replica
 from yunhe.serve.rollout import Guards, Policy, RolloutStage
 from yunhe.serve.snapshot import ReplicaStats, WorkerStats
 from yunhe.store import projects, serve
+from yunhe.testing.recipes import sample_recipe
 
 MODEL = "smollm2-135m-instruct"
 STAGE = RolloutStage
@@ -276,6 +279,43 @@ async def test_wrong_wishes_are_refused_with_their_reason(scene: Scene) -> None:
     )
     with pytest.raises(InvalidRequest, match="external server"):
         await start(far.deployment.id, ASK)
+
+
+def signed(**changes: Any) -> Envelope:
+    """A recipe for the seeded model on the scripted agent's card and engine."""
+    made = sample_recipe()
+    digest = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+    build = structs.replace(made.engine.build, name="alpha")
+    made = structs.replace(
+        made,
+        model=structs.replace(made.model, name=MODEL, digest=digest),
+        chip=structs.replace(made.chip, chip_id="cpu-x"),
+        engine=structs.replace(made.engine, build=build),
+    )
+    return msgspec.json.decode(sign(structs.replace(made, **changes), SigningKey(b"s" * 32)), type=Envelope)
+
+
+async def test_a_signed_recipe_brings_its_bounds_and_its_name(scene: Scene, snapshot: Any) -> None:
+    envelope = signed()
+    rollout = (await scene.rollouts.start(scene.id, RolloutAsk(signed=envelope))).rollout
+    assert (rollout.recipe_id, rollout.recipe.id) == (envelope.recipe_id, envelope.recipe_id)
+    assert rollout.guards == Guards(pytest.approx(0.4725), pytest.approx(0.017325), 0.0, 2.0)
+    await scene.settle()
+    canary = await scene.canary()
+    assert canary.recipe.settings["kv_type"] == "f16"
+    (entry,) = [one for one in (await snapshot(-1)).replicas if one.replica_id == canary.id]
+    assert entry.served_by == f"local; cpu-x; alpha; {envelope.recipe_id[:16]}"
+    await scene.rollouts.promote(scene.id, rollout.id)
+    assert (await scene.deployments.get(MODEL)).deployment.recipe.id == envelope.recipe_id
+
+
+async def test_a_recipe_for_another_chip_is_not_rolled_out(scene: Scene) -> None:
+    for change, words in (
+        ({"chip": sample_recipe().chip}, "for chip cpu-test-one, but replicas of .* run on cpu-x"),
+        ({"engine": sample_recipe().engine}, "no centre has an engine 'fake'"),
+    ):
+        with pytest.raises((Conflict, InvalidRequest), match=words):
+            await scene.rollouts.start(scene.id, RolloutAsk(signed=signed(**change)))
 
 
 async def test_a_recipe_without_a_name_is_named_by_its_content(scene: Scene) -> None:
