@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -20,14 +20,14 @@ from yunhe.adapt.confirmation import gain, loads_of, next_window, vetoes
 from yunhe.adapt.recipe_document import recipe_json
 from yunhe.adapt.recipe_evidence import FidelityPart, Load
 from yunhe.adapt.recipe_filling import Findings, fill
-from yunhe.adapt.samples import SampleRules, judge_sample
+from yunhe.adapt.samples import Sample, SampleRules, judge_sample
 from yunhe.adapt.search import Done, next_trial
 from yunhe.adapt.trials import Begun, Budget, Crashed, Event, Gated, Problem, Resumed, State, Trial, Windowed, replay
 from yunhe.agent.drivers import Engines
 from yunhe.agent.tuning import builds, windows
 from yunhe.agent.tuning.journal import Journal
 from yunhe.agent.tuning.proposals import baseline_of, propose
-from yunhe.agent.tuning.stage import CandidateFailed, Running, Stage
+from yunhe.agent.tuning.stage import CandidateFailed, Running
 from yunhe.agent.tuning.windows import WINDOW_S, NotLoaded
 from yunhe.core.errors import YunheError
 from yunhe.pool.model import Card, Node
@@ -53,6 +53,26 @@ class Judges(Protocol):
         ...
 
 
+class Stages(Protocol):
+    """Where candidates run: what a tuner needs of ``Stage``."""
+
+    async def ready(self, candidate: Candidate) -> Running:
+        """As in Stage."""
+        ...
+
+    async def drop(self, candidate_id: str) -> None:
+        """As in Stage."""
+        ...
+
+    async def clear(self) -> None:
+        """As in Stage."""
+        ...
+
+    def failure(self, candidate: Candidate) -> CandidateFailed | None:
+        """As in Stage."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where an adaptation runs."""
@@ -69,12 +89,19 @@ class Tuner:
     """One adaptation in this centre."""
 
     def __init__(
-        self, order: TuningOrder, place: Place, stage: Stage, judge: Judges, changed: Callable[[], None]
+        self,
+        order: TuningOrder,
+        place: Place,
+        stage: Stages,
+        judge: Judges,
+        changed: Callable[[], None],
+        measure: Callable[..., Awaitable[Sample]] = windows.measure,
     ) -> None:
         self.order = order
         self.phase: Phase = "starting"
         self.activity = "reads its journal"
         self._place, self._stage, self._judge, self._changed = place, stage, judge, changed
+        self._measure = measure
         #: Windows of the confirmation that could not even be put on.
         self._failures = 0
         place.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -164,7 +191,7 @@ class Tuner:
                 found = await self._fidelity(candidate, running)
                 spent_s = time.monotonic() - begun_s
                 return Gated(trial, found.verdict, found.reasons, spent_s, time.time())
-            sample = await windows.measure(
+            sample = await self._measure(
                 running,
                 self.order.spec.workload,
                 candidate=candidate.id,
@@ -225,7 +252,7 @@ class Tuner:
             self._say("confirming", f"{_shown(candidate)} with {window.load.label}, round {window.round + 1}")
             try:
                 running = await self._ready(candidate)
-                sample = await windows.measure(
+                sample = await self._measure(
                     running,
                     self.order.spec.workload,
                     candidate=candidate.id,
