@@ -151,7 +151,9 @@ class Deployments:
                 words = f"from {before.replicas} to {change.replicas} replicas"
                 effects.event("deployment", before.id, "deployment_scaled", words)
             if change.settings is not None and dict(change.settings) != before.recipe.settings:
-                recipe = replace(before.recipe, id=new_id("recipe"), settings=dict(change.settings))
+                # Another recipe: neither the name nor the chip of one that was rolled out speaks for it.
+                engine = before.recipe.engine
+                recipe = Recipe(new_id("recipe"), "default", before.model, ANY, engine, dict(change.settings))
                 after = await _next_generation(
                     tx, replace(after, recipe=recipe), before, "its settings changed", effects
                 )

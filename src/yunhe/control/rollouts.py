@@ -31,6 +31,7 @@ from yunhe.serve.rollout import (
 )
 from yunhe.store import models, rollouts, serve
 from yunhe.store.database import Tx
+from yunhe.store.gateway_entries import certificate_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ class Rollouts:
                 created_at=now,
                 guards=guards,
                 policy=ask.policy,
+                certificate=None if ask.signed is None else certificate_entry(ask.signed),
             )
             await rollouts.add_rollout(tx, rollout)
             tell(rollout, effects)

@@ -16,6 +16,7 @@ from typing import Final
 
 from yunhe.catalogue.model import Recipe
 from yunhe.serve.model import LIVE_STATES, Deployment, Replica, ReplicaState
+from yunhe.serve.snapshot import CertificateEntry
 
 #: Fewer streams say nothing of a speed: the first ones find everything cold.
 STREAMS_MIN: Final = 10
@@ -90,6 +91,8 @@ class Rollout:
     created_at: float
     guards: Guards = field(default_factory=Guards)
     policy: Policy = field(default_factory=Policy)
+    #: Of the signed recipe; shown with the model once the recipe is the default.
+    certificate: CertificateEntry | None = None
 
     @property
     def open(self) -> bool:

@@ -11,6 +11,7 @@ from yunhe.accounts.model import Project
 from yunhe.serve.model import Replica
 from yunhe.serve.snapshot import KeyEntry, ModelEntry, ProjectEntry, ReplicaEntry, SnapshotDelta
 from yunhe.store import changes, entries, keys, models
+from yunhe.store.certificates import certificates
 from yunhe.store.gateway_entries import ROUTED_STATES, key_entry, model_entry, project_entry, replica_entry
 from yunhe.store.schema import unpack
 from yunhe.store.tables_accounts import projects
@@ -94,7 +95,8 @@ async def _models(tx: Tx, names: Collection[str] | None, now: float) -> tuple[Mo
         return ()
     found = await models.all_models(tx, names)
     prices = await models.prices_in_force(tx, now, names)
-    return tuple(model_entry(model, prices.get(model.name)) for model in found)
+    proofs = await certificates(tx, names)
+    return tuple(model_entry(model, prices.get(model.name), proofs.get(model.name, ())) for model in found)
 
 
 async def _replicas(tx: Tx, ids: Collection[str] | None) -> tuple[ReplicaEntry, ...]:

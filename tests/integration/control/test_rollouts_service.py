@@ -305,8 +305,19 @@ async def test_a_signed_recipe_brings_its_bounds_and_its_name(scene: Scene, snap
     assert canary.recipe.settings["kv_type"] == "f16"
     (entry,) = [one for one in (await snapshot(-1)).replicas if one.replica_id == canary.id]
     assert entry.served_by == f"local; cpu-x; alpha; {envelope.recipe_id[:16]}"
+    before = await snapshot(-1)
+    assert [one.certificates for one in before.models] == [()]
     await scene.rollouts.promote(scene.id, rollout.id)
     assert (await scene.deployments.get(MODEL)).deployment.recipe.id == envelope.recipe_id
+    (model,) = (await snapshot(before.revision)).models
+    (certificate,) = model.certificates
+    assert (certificate.recipe_id, certificate.verdict, certificate.key_id) == (
+        envelope.recipe_id, "passed", envelope.key_id,
+    )  # fmt: skip
+    promoted = await snapshot(-1)
+    changed = await scene.deployments.change(scene.id, DeploymentChange(settings={"slots": 2}))
+    assert (changed.deployment.recipe.name, changed.deployment.recipe.chip) == ("default", "any")
+    assert [one.certificates for one in (await snapshot(promoted.revision)).models] == [()]
 
 
 async def test_a_recipe_for_another_chip_is_not_rolled_out(scene: Scene) -> None:
