@@ -127,6 +127,10 @@ def simulated(speeds: dict[str, float], kill_at: int | None = None):  # type: ig
     return measure
 
 
+async def calm() -> float:
+    return 0.0
+
+
 class Speeds(dict[str, float]):
     """By candidate id, filled by the journal's problem."""
 
@@ -144,7 +148,7 @@ def order(trials: int = 60, **settings: SettingValue) -> TuningOrder:
 def tuner(directory: Path, judge: Judge | None = None, kill_at: int | None = None) -> Tuner:
     speeds = Speeds()
     place = Place(Engines({"simulated": Engine()}), (CARD,), None, "a test", directory)  # type: ignore[dict-item]
-    made = Tuner(order(), place, SimulatedStage(), judge or Judge(), lambda: None, simulated(speeds, kill_at))
+    made = Tuner(order(), place, SimulatedStage(), judge or Judge(), lambda: None, simulated(speeds, kill_at), calm)
     propose = made._problem
 
     def problem():  # type: ignore[no-untyped-def]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,13 @@ def foreign_share(before: CpuClock, after: CpuClock) -> float:
     foreign_s = (after.busy_s - before.busy_s) - (after.own_s - before.own_s)
     # The kernel counts the two in different grains, so a little less than nothing may come out.
     return min(1.0, max(0.0, foreign_s / total_s))
+
+
+async def busy_share(over_s: float = 1.0) -> float:
+    """Share of the machine's CPU time that anybody used over the next while, 0 to 1."""
+    before = cpu_clock(())
+    await asyncio.sleep(over_s)
+    return foreign_share(before, cpu_clock(()))
 
 
 def family(pid: int) -> list[psutil.Process]:

@@ -25,6 +25,7 @@ from yunhe.adapt.search import Done, next_trial
 from yunhe.adapt.trials import Begun, Budget, Crashed, Event, Gated, Problem, Resumed, State, Trial, Windowed, replay
 from yunhe.agent.drivers import Engines
 from yunhe.agent.tuning import builds, windows
+from yunhe.agent.tuning.host import busy_share
 from yunhe.agent.tuning.journal import Journal
 from yunhe.agent.tuning.proposals import baseline_of, propose
 from yunhe.agent.tuning.stage import CandidateFailed, Running
@@ -41,6 +42,8 @@ CONFIRM_ROUNDS: Final = 5
 CONFIRM_SHARE_MAX: Final = 0.4
 #: What the gate is expected to take until one was measured.
 FIDELITY_S: Final = 60.0
+#: A busy machine is looked at so often, for a second each, before a window is tried all the same.
+CALM_TRIES: Final = 30
 #: The confirmation may outlast the budget by this share rather than end without enough rounds.
 OVERTIME_SHARE: Final = 0.25
 
@@ -96,12 +99,13 @@ class Tuner:
         judge: Judges,
         changed: Callable[[], None],
         measure: Callable[..., Awaitable[Sample]] = windows.measure,
+        busy: Callable[[], Awaitable[float]] = busy_share,
     ) -> None:
         self.order = order
         self.phase: Phase = "starting"
         self.activity = "reads its journal"
         self._place, self._stage, self._judge, self._changed = place, stage, judge, changed
-        self._measure = measure
+        self._measure, self._busy = measure, busy
         #: Windows of the confirmation that could not even be put on.
         self._failures = 0
         place.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -187,6 +191,8 @@ class Tuner:
         self._say("searching", f"{what} {_shown(candidate)}")
         try:
             running = await self._ready(candidate)
+            if trial.kind == "window":
+                await self._calm(state)
             if trial.kind == "fidelity":
                 found = await self._fidelity(candidate, running)
                 spent_s = time.monotonic() - begun_s
@@ -213,6 +219,17 @@ class Tuner:
             engine = self._place.engines.get(candidate.engine)
             self._append(await asyncio.to_thread(builds.note, candidate, engine, running))
         return running
+
+    async def _calm(self, state: State) -> None:
+        """Wait for a while where others use the machine: a window now would only be rejected."""
+        limit = state.problem.rules.foreign_cpu_share_max
+        before = self.activity
+        for waited in range(CALM_TRIES):
+            busy = await self._busy()
+            if busy <= limit:
+                break
+            self._say(self.phase, f"waits for the machine: others use {busy:.0%} of it ({waited + 1}/{CALM_TRIES})")
+        self._say(self.phase, before)
 
     async def _fidelity(self, candidate: Candidate, running: Running) -> FidelityPart:
         for entry in self.journal.entries:
@@ -252,6 +269,7 @@ class Tuner:
             self._say("confirming", f"{_shown(candidate)} with {window.load.label}, round {window.round + 1}")
             try:
                 running = await self._ready(candidate)
+                await self._calm(state)
                 sample = await self._measure(
                     running,
                     self.order.spec.workload,

@@ -40,8 +40,7 @@ def plan(directory: Path, instruction_sets: Sequence[str]) -> InstallPlan:
     fetch = ("-m", "pip", "download", "--no-deps", "--no-binary", PACKAGE, "--dest", str(directory))
     here = {"PATH": f"{tools / 'bin'}:{_PATH}"}
     server = directory / "bin" / "llama-server"
-    options = {**_OPTIONS, "CMAKE_RUNTIME_OUTPUT_DIRECTORY": str(server.parent)}
-    configure = ("-S", str(source), "-B", str(build), "-G", "Ninja", *(f"-D{k}={v}" for k, v in options.items()))
+    configure = ("-S", str(source), "-B", str(build), "-G", "Ninja", *(f"-D{k}={v}" for k, v in _OPTIONS.items()))
     module = (sys.executable, "-P", "-m", "yunhe.drivers.engines.llamacpp.source")
     return InstallPlan(
         engine="llamacpp",
@@ -63,6 +62,10 @@ def plan(directory: Path, instruction_sets: Sequence[str]) -> InstallPlan:
                 env=here,
                 expected_s=285,
                 progress=_PROGRESS,
+            ),
+            InstallStep(
+                "Put the server in place",
+                ("install", "-D", "-m", "0755", str(build / "bin" / "llama-server"), str(server)),
             ),
         ),
         command=(str(server),),
