@@ -103,11 +103,12 @@ def _run(step: InstallStep, out: IO[str], log: Path, told: Callable[[float, str]
     assert process.stdout is not None
     pattern = re.compile(step.progress) if step.progress else None
     try:
-        for line in process.stdout:
-            out.write(line)
-            found = pattern.search(line) if pattern else None
-            if found:
-                told(min(1.0, int(found["done"]) / max(1, int(found["total"]))), line.strip()[:120])
+        with process.stdout:
+            for line in process.stdout:
+                out.write(line)
+                found = pattern.search(line) if pattern else None
+                if found:
+                    told(min(1.0, int(found["done"]) / max(1, int(found["total"]))), line.strip()[:120])
         code = process.wait()
     except BaseException:
         # The whole group: a compiler's children would else run on.
