@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 from yunhe.serve.rollout import Guards, Policy, RolloutStage
+from yunhe.serve.snapshot import Bounded, CertificateEntry
 from yunhe.store import changes, rollouts, serve, snapshot
+from yunhe.store.certificates import certificates
 from yunhe.store.database import Database
 from yunhe.testing import samples
 
@@ -52,3 +54,25 @@ async def test_gateways_learn_of_a_canarys_share_and_of_its_end(stocked: Databas
     async with stocked.read() as tx:
         (entry,) = (await snapshot.snapshot(tx, before, samples.NOW)).replicas
         assert entry.share is None
+
+
+async def test_a_certificate_counts_while_its_recipe_is_a_deployments(stocked: Database) -> None:
+    proof = CertificateEntry(
+        "rcp_x", "fake 1", "cpu-x", "chat", "passed", Bounded(0.01, None, None, None), Bounded(0.9, 0.8, 1.0, 0.95),
+        2400, samples.NOW, "k" * 64,
+    )  # fmt: skip
+    signed = samples.recipe(id="rcp_x")
+    ended = samples.rollout(recipe=signed, recipe_id="rcp_x", certificate=proof, stage=RolloutStage.DEFAULT)
+    made = samples.deployment(1)
+    async with stocked.write() as tx:
+        await serve.add_deployment(tx, made)
+        await rollouts.add_rollout(tx, ended)
+        assert await certificates(tx) == {}
+        await serve.save_deployment(tx, replace(made, recipe=signed))
+        assert await certificates(tx, ["sample"]) == {"sample": (proof,)}
+        assert await certificates(tx, ["other"]) == {}
+        await rollouts.save_rollout(tx, replace(ended, stage=RolloutStage.ROLLED_BACK))
+        assert await certificates(tx) == {}
+        await rollouts.save_rollout(tx, ended)
+        await serve.save_deployment(tx, replace(made, recipe=signed, deleted_at=samples.NOW))
+        assert await certificates(tx) == {}
