@@ -88,6 +88,7 @@ class ServeController:
 
 def _decide(world: World, effects: Effects) -> float | None:
     """Make all decisions, until none is left; when time alone makes one due."""
+    busy = world.stats.busy(world.now)
     away = frozenset(offer.centre.id for offer in world.centres if not offer.online)
     for _ in range(ROUNDS_MAX):
         no_room = _place_pending(world, effects)
@@ -95,7 +96,7 @@ def _decide(world: World, effects: Effects) -> float | None:
         again = step_rollouts(world, no_room, effects)
         for deployment in world.deployments.values():
             rollout = world.rollouts.get(deployment.id)
-            plan = reconcile(deployment, world.own(deployment.id), world.now, no_room, away, rollout)
+            plan = reconcile(deployment, world.own(deployment.id), world.now, no_room, away, rollout, busy)
             again = _carry_out(plan, deployment, world, effects) or again
             if plan.look_again_at is not None:
                 due.append(plan.look_again_at)

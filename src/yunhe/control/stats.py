@@ -40,6 +40,8 @@ class StatsRing:
         while len(self._reports) > WORKERS_MAX:
             del self._reports[next(iter(self._reports))]
         for replica_id, part in stats.by_replica.items():
+            if not part.requests:
+                continue
             parts = self._replicas.pop(replica_id, None) or deque(maxlen=REPORTS_MAX)
             self._replicas[replica_id] = parts
             parts.append((now, part))
@@ -50,6 +52,11 @@ class StatsRing:
         """Reports about these replicas received from then on (unix seconds), at most ``REPORTS_MAX`` of each."""
         found = (item for replica_id in replica_ids for item in self._replicas.get(replica_id, ()))
         return [part for at, part in found if at >= since]
+
+    def busy(self, now: float) -> frozenset[str]:
+        """Ids of the replicas that some worker has requests at."""
+        running = self.running(now)
+        return frozenset(name for stats in running for name, part in stats.by_replica.items() if part.in_flight)
 
     def window(self, now: float, window_s: float) -> Sequence[tuple[float, WorkerStats]]:
         """Reports received in the last ``window_s`` seconds as (received at, report), oldest first."""

@@ -132,6 +132,7 @@ class Background:
                 window_s=now_s - self._reported_s,
                 pending=worker.shipper.pending,
                 revision=worker.world.revision,
+                in_flight={name: one.in_flight for name, one in worker.world.replicas.items() if one.in_flight},
             )
             self._reported_s = now_s
             try:

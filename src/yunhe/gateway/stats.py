@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from yunhe.serve.snapshot import ReplicaStats, WorkerStats
@@ -15,6 +18,7 @@ BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.
 _SAMPLES_MAX: Final = 4096
 _MODELS_MAX: Final = 500
 _REPLICAS_MAX: Final = 500
+_NOTHING: Final = ReplicaStats()
 #: Outcomes that are not the replica's fault.
 _FAULTLESS: Final = frozenset({"ok", "client_disconnected", "refused"})
 _UNCOUNTED_MAX: Final = 2000
@@ -165,9 +169,16 @@ class Stats:
             window = self._window_replicas[replica_id] = ReplicaWindow()
         return window
 
-    def window(self, *, worker: str, pid: int, at: float, window_s: float, pending: int, revision: int) -> WorkerStats:
-        """What control is told; begins the next window."""
+    def window(
+        self, *, worker: str, pid: int, at: float, window_s: float, pending: int, revision: int,
+        in_flight: Mapping[str, int] = MappingProxyType({}),
+    ) -> WorkerStats:  # fmt: skip
+        """What control is told; begins the next window. ``in_flight``: requests now, of replicas that have any."""
         self.count()
+        parts = {replica_id: part.told() for replica_id, part in self._window_replicas.items()}
+        for replica_id, count in in_flight.items():
+            if replica_id in parts or len(parts) < _REPLICAS_MAX:
+                parts[replica_id] = replace(parts.get(replica_id, _NOTHING), in_flight=count)
         ttft, duration = sorted(self._window_ttft), sorted(self._window_duration)
         told = WorkerStats(
             worker=worker,
@@ -186,7 +197,7 @@ class Stats:
             spool_pending=pending,
             snapshot_revision=revision,
             by_model=self._window_models,
-            by_replica={replica_id: part.told() for replica_id, part in self._window_replicas.items()},
+            by_replica=parts,
         )
         self._clear_window()
         return told

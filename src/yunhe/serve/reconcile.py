@@ -17,6 +17,8 @@ from yunhe.serve.rollout import Rollout, RolloutStage, is_canary
 
 #: Requests that a leaving replica has may run on for so long before its process is stopped.
 DRAIN_GRACE_S: Final = 30.0
+#: The same while gateways see requests there and others stand in for it: long answers are not cut off by a roll-out.
+DRAIN_LIMIT_S: Final = 600.0
 #: The agent kills the process so long after it asked it to stop.
 STOP_GRACE_S: Final = 10.0
 #: Longest time from taken by a centre to ready; loading large weights takes minutes.
@@ -62,6 +64,7 @@ def reconcile(
     no_room: AbstractSet[str] = frozenset(),
     away: AbstractSet[str] = frozenset(),
     rollout: Rollout | None = None,
+    busy: AbstractSet[str] = frozenset(),
 ) -> Plan:
     """What to do now.
 
@@ -69,8 +72,11 @@ def reconcile(
     pending replicas that some card could run if others left it; a rolling restart then makes room instead of waiting
     for ever. ``away``: ids of centres whose agents are silent; what they have not taken yet is given up there.
     ``rollout``: the one that is under way; its canary runs beside the wanted replicas and is not one of them.
+    ``busy``: ids of replicas at which gateways have requests.
     """
-    due, times = _overdue(replicas, now)
+    wanted = 0 if deployment.deleted_at is not None else deployment.replicas
+    patient = wanted > 0 and not any(replica.id in no_room for replica in replicas)
+    due, times = _overdue(replicas, now, busy if patient else frozenset())
     due += [
         Move(replica.id, _S.STOPPED, "its centre fell silent before it took it")
         for replica in replicas
@@ -78,7 +84,6 @@ def reconcile(
     ]
     gone = {move.replica_id for move in due}
     live = [replica for replica in replicas if replica.state in LIVE_STATES and replica.id not in gone]
-    wanted = 0 if deployment.deleted_at is not None else deployment.replicas
     if wanted == 0:
         why = "its deployment was deleted" if deployment.deleted_at is not None else "scaled to 0 replicas"
         return _plan([*due, *(_leave(replica, why) for replica in live)], times)
@@ -122,12 +127,12 @@ def _canary(rollout: Rollout | None, replicas: Sequence[Replica], gone: Abstract
     return decisions
 
 
-def _overdue(replicas: Sequence[Replica], now: float) -> tuple[list[Move], list[float]]:
+def _overdue(replicas: Sequence[Replica], now: float, busy: AbstractSet[str]) -> tuple[list[Move], list[float]]:
     """Replicas whose time in their state is over, and when the others' will be."""
     due: list[Move] = []
     times: list[float] = []
     for replica in replicas:
-        limit_s, to, reason = _time_limit(replica)
+        limit_s, to, reason = _time_limit(replica, replica.id in busy)
         if limit_s is None:
             continue
         if now - replica.state_since >= limit_s:
@@ -137,10 +142,11 @@ def _overdue(replicas: Sequence[Replica], now: float) -> tuple[list[Move], list[
     return due, times
 
 
-def _time_limit(replica: Replica) -> tuple[float | None, ReplicaState, str]:
+def _time_limit(replica: Replica, busy: bool) -> tuple[float | None, ReplicaState, str]:
     """How long it may stay in its state, what follows, and why."""
     if replica.state is _S.DRAINING:
-        return DRAIN_GRACE_S, _S.STOPPING, f"drained for {DRAIN_GRACE_S:.0f} s; was: {replica.reason}"
+        grace_s = DRAIN_LIMIT_S if busy else DRAIN_GRACE_S
+        return grace_s, _S.STOPPING, f"drained for at least {grace_s:.0f} s; was: {replica.reason}"
     if replica.state in (_S.STARTING, _S.PROBING):
         return START_LIMIT_S, _S.FAILED, f"{replica.state} for {START_LIMIT_S:.0f} s without becoming ready"
     if replica.state is _S.UNHEALTHY and replica.external is None:

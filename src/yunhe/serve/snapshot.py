@@ -139,17 +139,19 @@ class ReplicaStats:
     """A replica's part in a worker's last seconds."""
 
     #: Answered there in the end, or failed there and tried elsewhere.
-    requests: int
+    requests: int = 0
     #: Of those, failed there.
-    errors: int
+    errors: int = 0
     #: Streams among them that were answered whole, at the first attempt: only these tell a speed.
-    streams: int
+    streams: int = 0
     #: Milliseconds, over those streams; None when there was none.
     ttft_ms_p50: float | None = None
     ttft_ms_p95: float | None = None
     #: Time from one token to the next within a stream.
     tpot_ms_p50: float | None = None
     tpot_ms_p95: float | None = None
+    #: At the end of the window.
+    in_flight: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,5 +177,5 @@ class WorkerStats:
     snapshot_revision: int
     #: model -> requests in the window
     by_model: dict[str, int] = field(default_factory=dict)
-    #: replica id -> its part of the window; those without a request are left out
+    #: replica id -> its part of the window; those without any are left out
     by_replica: dict[str, ReplicaStats] = field(default_factory=dict)

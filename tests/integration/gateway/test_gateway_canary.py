@@ -5,10 +5,12 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+from yunhe.serve.snapshot import ReplicaStats
 from yunhe.testing.fake_engine import Fault
 from yunhe.testing.gateway_instance import MODEL, GatewayInstance, WorkerProcess, until
 from yunhe.testing.http_client import Answer, fetch
 
+NOTHING = ReplicaStats()
 STREAM: dict[str, Any] = {
     "model": MODEL, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 3, "stream": True,
 }  # fmt: skip
@@ -71,3 +73,16 @@ async def test_a_draining_canary_gets_no_request_more(instance: GatewayInstance)
     revision = instance.control.revision
     await instance.wait_health(worker, lambda health: health["revision"] == revision)
     assert set(served(await send(instance, worker, 20))) == {"old"}
+
+
+async def test_control_learns_which_replica_still_has_requests(instance: GatewayInstance) -> None:
+    engine = await instance.start_engine()
+    instance.add_replica(engine, name="old")
+    engine.gate.clear()
+    worker = await instance.start()
+    running = asyncio.create_task(send(instance, worker, 3))
+    told = instance.control.stats
+    await until(lambda: any(one.by_replica.get("old", NOTHING).in_flight == 3 for one in told), "three are in flight")
+    engine.gate.set()
+    await running
+    await until(lambda: told[-1].by_replica == {}, "none is in flight")

@@ -67,3 +67,14 @@ def test_figures_weigh_reports_by_their_streams() -> None:
     many, few = ReplicaStats(90, 1, 90, 100.0, 200.0, 10.0, 12.0), ReplicaStats(10, 0, 10, 900.0, 900.0, 90.0, 90.0)
     assert figures([many, few, ReplicaStats(5, 5, 0)]) == Figures(105, 6, 100, 0.9, 0.01)
     assert figures([]) == Figures()
+
+
+def test_busy_are_those_with_requests_in_flight_at_a_worker_that_still_reports() -> None:
+    ring = StatsRing()
+    idle, busy = ReplicaStats(3), ReplicaStats(in_flight=1)
+    ring.add(replace(STATS, by_replica={"a": busy, "b": busy}), 10.0)
+    ring.add(replace(STATS, by_replica={"a": idle, "b": busy}), 11.0)
+    ring.add(replace(STATS, worker="dead", by_replica={"c": busy}), 1.0)
+    assert ring.busy(12.0) == {"b"}
+    assert ring.busy(99.0) == frozenset()
+    assert ring.of_replicas(["b"]) == []

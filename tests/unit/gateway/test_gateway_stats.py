@@ -59,3 +59,12 @@ def test_a_window_begins_empty() -> None:
     stats.settled(SETTLED)
     assert window(stats).by_replica
     assert window(stats).by_replica == {}
+
+
+def test_requests_in_flight_are_told_beside_what_was_settled() -> None:
+    stats = Stats()
+    stats.settled(replace(SETTLED, stream=False))
+    told = stats.window(
+        worker="w0", pid=1, at=0.0, window_s=1.0, pending=0, revision=1, in_flight={"rep_a": 3, "rep_b": 1}
+    )
+    assert told.by_replica == {"rep_a": ReplicaStats(1, in_flight=3), "rep_b": ReplicaStats(in_flight=1)}

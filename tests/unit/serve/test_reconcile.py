@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 
 from yunhe.catalogue.model import Recipe
 from yunhe.serve.model import ENDED_STATES, LIVE_STATES, Deployment, Replica, ReplicaState
-from yunhe.serve.reconcile import DRAIN_GRACE_S, START_LIMIT_S, UNHEALTHY_LIMIT_S, Create, Move, reconcile
+from yunhe.serve.reconcile import (
+    DRAIN_GRACE_S,
+    DRAIN_LIMIT_S,
+    START_LIMIT_S,
+    UNHEALTHY_LIMIT_S,
+    Create,
+    Move,
+    reconcile,
+)
 from yunhe.serve.transitions import move
 
 S = ReplicaState
@@ -81,6 +89,26 @@ def test_a_drained_replica_is_stopped_after_its_grace() -> None:
     assert early.decisions == ()
     assert early.look_again_at == NOW + 5
     assert moves(reconcile(deployment(0), [draining], NOW + 5).decisions) == {"a": S.STOPPING}
+
+
+def test_a_replaced_replica_drains_for_as_long_as_it_has_requests_within_a_limit() -> None:
+    draining = replace(replica("a", S.DRAINING), state_since=NOW - DRAIN_GRACE_S)
+    current = replica("b", S.READY)
+    busy = frozenset({"a"})
+    kept = reconcile(deployment(1), [draining, current], NOW, busy=busy)
+    assert (kept.decisions, kept.look_again_at) == ((), NOW - DRAIN_GRACE_S + DRAIN_LIMIT_S)
+    assert moves(reconcile(deployment(1), [draining, current], NOW).decisions) == {"a": S.STOPPING}
+    late = NOW - DRAIN_GRACE_S + DRAIN_LIMIT_S
+    assert moves(reconcile(deployment(1), [draining, current], late, busy=busy).decisions) == {"a": S.STOPPING}
+
+
+def test_nothing_waits_for_requests_where_nobody_stands_in_for_them() -> None:
+    draining = replace(replica("a", S.DRAINING), state_since=NOW - DRAIN_GRACE_S)
+    waiting = replica("n", S.PENDING, generation=2, placed=False)
+    busy = frozenset({"a"})
+    assert "a" in moves(reconcile(deployment(0), [draining], NOW, busy=busy).decisions)
+    target = deployment(1, generation=2)
+    assert "a" in moves(reconcile(target, [draining, waiting], NOW, frozenset({"n"}), busy=busy).decisions)
 
 
 def test_the_first_failure_is_replaced_at_once() -> None:
