@@ -21,10 +21,10 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFReader, GGUFValueTy
 from gguf.quants import dequantize, quantize
 from numpy.typing import NDArray
 
+from yunhe.agent.tuning.fidelity.reference import REFUSED
+
 #: As precise as weights get; copied as they are.
 WIDE: Final = frozenset({"F64", "F32", "F16", "BF16", "I8", "I16", "I32", "I64"})
-#: Exit status when a tensor cannot be read; the reason is on standard error.
-REFUSED: Final = 4
 #: Written by the format's library, or not true of the new file.
 _OWN_KEYS: Final = ("general.architecture", "general.quantization_version", "general.file_type")
 _F16_MAX: Final = 65_504.0
@@ -139,23 +139,30 @@ def main() -> int:
     asked = parser.parse_args()
     os.nice(10)
 
+    try:
+        return _carry_out(asked.source, asked.target)
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
+        print(f"{type(error).__name__}: {str(error)[:300]}", file=sys.stderr, flush=True)
+        return REFUSED
+    except (OSError, MemoryError) as error:
+        print(f"{type(error).__name__}: {str(error)[:300]}", file=sys.stderr, flush=True)
+        return 1
+
+
+def _carry_out(source: Path, target: Path) -> int:
     def progress(done: int, total: int) -> None:
         print(done, total, flush=True)
 
+    if precision := precision_of(source):
+        print("wide", precision, flush=True)
+        return 0
     try:
-        if precision := precision_of(asked.source):
-            print("wide", precision, flush=True)
-            return 0
-        try:
-            precision = "F16"
-            rewrite(asked.source, asked.target, precision, progress=progress)
-        except TooLarge:
-            precision = "F32"
-            rewrite(asked.source, asked.target, precision, progress=progress)
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, OSError) as error:
-        print(f"{type(error).__name__}: {str(error)[:300]}", file=sys.stderr, flush=True)
-        return REFUSED
-    with asked.target.open("r+b") as file:
+        precision = "F16"
+        rewrite(source, target, precision, progress=progress)
+    except TooLarge:
+        precision = "F32"
+        rewrite(source, target, precision, progress=progress)
+    with target.open("r+b") as file:
         os.fsync(file.fileno())
         print(hashlib.file_digest(file, "sha256").hexdigest(), precision, flush=True)
     return 0
