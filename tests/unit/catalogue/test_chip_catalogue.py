@@ -55,8 +55,9 @@ def test_names_find_chips_whatever_their_case_and_unknown_ones_say_what_is_near(
 
 
 def test_two_formats_of_sixteen_bits_are_not_the_same_everywhere() -> None:
-    peaks = chip_catalogue.find("ascend-910b3").peak_flops
-    assert peaks["fp16"].value > peaks["bf16"].value
+    peaks = chip_catalogue.find("ascend-910a").peak_flops
+    assert "fp16" in peaks
+    assert "bf16" not in peaks
 
 
 def test_differences_are_ratios() -> None:
