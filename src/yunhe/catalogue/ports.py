@@ -74,6 +74,9 @@ class LaunchPlan:
     prompt_counter: str = ""
     cached_counter: str = ""
     completion_counter: str = ""
+    #: How it tells log-probabilities of a given text: ``stepwise`` (``/completion`` with ``n_probs``, a token at each
+    #: request) or ``whole_prompt`` (``/v1/completions`` with ``prompt_logprobs``); "" where it cannot.
+    logprobs: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ _LOG = logging.getLogger(__name__)
 #: Of a report; the rest follows with the next.
 ENTRIES_MAX: Final = 32
 BYTES_MAX: Final = 512 * 1024
+#: Reference weights and their records, which adaptations of one model share.
+SHARED: Final = "fidelity"
 
 
 class TuningDesk:
@@ -81,12 +83,13 @@ class TuningDesk:
         if place is None:
             return None
         stage = Stage(self._supervisor, self._launches, order.adaptation_id, order.model, order.cards)
-        judge = Judge(stage, order, place, self._weights)
+        judge = Judge(stage, order, self._root / SHARED, self._weights)
         try:
             made = Tuner(order, place, stage, judge, self._supervisor.changed.set)
         except (YunheError, OSError) as error:
             _LOG.error("adaptation %s: %s", order.adaptation_id, error)
             return None
+        judge.tell = made.tell
         self._tuners[order.adaptation_id] = made
         return made
 

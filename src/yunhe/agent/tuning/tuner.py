@@ -357,6 +357,11 @@ class Tuner:
         last = self.journal.entries[-1]
         return last.phase if isinstance(last, Ended) else "failed"
 
+    def tell(self, activity: str) -> None:
+        """What is under way, in words for people."""
+        if activity != self.activity:
+            self._say(self.phase, activity)
+
     def _say(self, phase: Phase, activity: str) -> None:
         self.phase, self.activity = phase, activity
         self._changed()

@@ -218,6 +218,7 @@ class Server:
     prompt_counter: str = ""
     cached_counter: str = ""
     completion_counter: str = ""
+    logprobs: str = ""
 
 
 def plan(server: Server, settings: Mapping[str, SettingValue]) -> LaunchPlan:
@@ -245,6 +246,7 @@ def plan(server: Server, settings: Mapping[str, SettingValue]) -> LaunchPlan:
         prompt_counter=server.prompt_counter,
         cached_counter=server.cached_counter,
         completion_counter=server.completion_counter,
+        logprobs=server.logprobs,
     )
 
 

@@ -150,6 +150,7 @@ class LlamacppEngine:
             prompt_counter="llamacpp:prompt_tokens_total",
             cached_counter="llamacpp:prompt_tokens_cached_total",
             completion_counter="llamacpp:tokens_predicted_total",
+            logprobs="stepwise",
         )
         return server_plan.plan(server, settings)
 

@@ -139,6 +139,7 @@ class XllamacppEngine:
             prompt_counter="llamacpp:prompt_tokens_total",
             cached_counter="llamacpp:prompt_tokens_cached_total",
             completion_counter="llamacpp:tokens_predicted_total",
+            logprobs="stepwise",
         )
 
 
