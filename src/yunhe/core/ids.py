@@ -12,7 +12,7 @@ from typing import Final, Literal, get_args
 
 Prefix = Literal[
     "org", "proj", "user", "mem", "key", "sess", "centre", "agent", "node", "card", "tok", "model", "recipe",
-    "dep", "roll", "rep", "wl", "evt", "req", "price", "lease", "entry", "acct",
+    "dep", "roll", "adp", "rep", "wl", "evt", "req", "price", "lease", "entry", "acct",
 ]  # fmt: skip
 
 PREFIXES: Final[frozenset[str]] = frozenset(get_args(Prefix))
