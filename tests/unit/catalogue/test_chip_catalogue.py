@@ -60,6 +60,43 @@ def test_two_formats_of_sixteen_bits_are_not_the_same_everywhere() -> None:
     assert "bf16" not in peaks
 
 
+@pytest.mark.parametrize(
+    ("name", "gigabytes_per_s"),
+    [
+        ("a100-sxm-80g", 300),
+        ("h100-sxm", 450),
+        ("a800-sxm-80g", 200),
+        ("b200-sxm", 900),
+        ("mi300x", 448),
+        ("mi325x", 448),
+    ],
+)
+def test_links_of_a_card_count_one_direction(name: str, gigabytes_per_s: float) -> None:
+    link = chip_catalogue.find(name).scale_up_bytes_per_s
+    assert link is not None
+    assert link.value == gigabytes_per_s * 1e9
+
+
+@pytest.mark.parametrize(
+    "name", ["a100-sxm-80g", "h100-sxm", "h200-sxm", "b200-sxm", "gb200", "mi300x", "ascend-910c-die"]
+)
+@pytest.mark.parametrize("field", ["memory_bytes", "memory_bandwidth_bytes_per_s", "peak_flops.bf16"])
+def test_what_predictions_use_of_common_chips_has_two_sources(name: str, field: str) -> None:
+    assert chip_catalogue.values(chip_catalogue.find(name))[field].confidence == "confirmed"
+
+
+def test_where_sources_disagree_the_other_reading_stays_visible() -> None:
+    value = chip_catalogue.find("b200-sxm").memory_bandwidth_bytes_per_s
+    assert value is not None
+    assert "7700" in value.note
+
+
+def test_sources_in_a_public_repository_say_where() -> None:
+    sources = {source.title: source for file in chip_catalogue.load().values() for source in file.sources.values()}
+    missing = [title for title, one in sources.items() if one.kind.endswith("repository") and not one.url]
+    assert missing == []
+
+
 def test_differences_are_ratios() -> None:
     found = {
         one.field: one for one in chip_catalogue.diff(chip_catalogue.find("h100-sxm"), chip_catalogue.find("h200-sxm"))
