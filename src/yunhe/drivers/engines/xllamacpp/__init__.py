@@ -91,7 +91,6 @@ class XllamacppEngine:
         return SettingsSpace(
             {
                 "slots": (SLOTS_DEFAULT, 8, 16, 2, 1),
-                "thread_wait": ("brief", "steady"),
                 "threads": tuple(threads),
                 "kv_type": ("f16", "q8_0"),
                 "ubatch": (512, 128, 256, 1024),
