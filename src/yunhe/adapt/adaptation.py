@@ -17,7 +17,7 @@ from yunhe.adapt.fidelity_gate import UseClass
 from yunhe.adapt.recipe_evidence import FidelityPart
 from yunhe.adapt.samples import Sample, Slo
 from yunhe.adapt.trials import DECODE_HEAVY, PREFILL_HEAVY, Crashed, Event, Gated, Objective, Resumed, Windowed
-from yunhe.catalogue.model import Model, Recipe
+from yunhe.catalogue.model import Model, Recipe, SettingValue
 from yunhe.core.errors import InvalidRequest
 
 Tokens = Annotated[int, Meta(ge=1, le=4_194_304)]
@@ -56,6 +56,13 @@ WORKLOADS: Final[dict[str, Workload]] = {
 OBJECTIVES: Final[dict[str, Objective]] = {"prefill": PREFILL_HEAVY}
 
 
+class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """One candidate as somebody names it."""
+
+    engine: str
+    settings: dict[str, SettingValue]
+
+
 class AdaptationSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """What somebody asks for."""
 
@@ -67,6 +74,8 @@ class AdaptationSpec(Struct, frozen=True, forbid_unknown_fields=True):
     trials: Annotated[int, Meta(ge=1, le=100_000)] | None = None
     #: Engines to search; empty: all that the centre has for the model.
     engines: tuple[str, ...] = ()
+    #: No search: this candidate alone is judged and measured beside the baseline, as when a recipe is verified.
+    only: EngineSettings | None = None
     seed: Annotated[int, Meta(ge=0, le=2**31)] = 1
 
     def objective(self) -> Objective:

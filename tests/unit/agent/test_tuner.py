@@ -14,6 +14,7 @@ from yunhe.adapt.adaptation import (
     AdaptationSpec,
     Confirmed,
     Ended,
+    EngineSettings,
     Judged,
     TuningOrder,
     resumptions,
@@ -267,3 +268,26 @@ def test_evidence_is_kept_with_the_journal(tmp_path: Path) -> None:
     asyncio.run(made.run())
     judged: Sequence[Judged] = [entry for entry in made.journal.entries if isinstance(entry, Judged)]
     assert judged and all(entry.evidence.positions >= 2000 for entry in judged)
+
+
+def test_a_named_candidate_is_judged_and_measured_without_a_search(tmp_path: Path) -> None:
+    made = tuner(tmp_path)
+    only = EngineSettings("simulated", {"speed": 2, "kv_type": "f16", "dies": False})
+    made.order = replace(made.order, spec=replace(made.order.spec, only=only))
+    asyncio.run(made.run())
+    end = ended(made)
+    assert end.chosen == "named" and read_recipe(end.recipe).settings == only.settings
+    assert trial_count(made.journal.entries) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"), [({"dies": True, "speed": 1}, "signal 4"), ({"kv_type": "q8_0", "speed": 1}, "not faithful")]
+)
+def test_a_named_candidate_that_does_not_hold_says_why(
+    tmp_path: Path, settings: dict[str, SettingValue], why: str
+) -> None:
+    made = tuner(tmp_path)
+    only = EngineSettings("simulated", settings)
+    made.order = replace(made.order, spec=replace(made.order.spec, only=only))
+    asyncio.run(made.run())
+    assert ended(made).chosen is None and why in ended(made).reason

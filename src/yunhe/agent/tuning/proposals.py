@@ -62,10 +62,9 @@ def by_turns(found: Sequence[Candidate]) -> list[Candidate]:
     return [one for turn in turns for one in turn if one is not None]
 
 
-def baseline_of(engines: Engines, recipe: Recipe) -> Candidate:
-    """The recipe that the gain is over, as a candidate. Raises InvalidRequest when its engine is not here."""
-    engine = engines.get(recipe.engine)
-    return Candidate("baseline", recipe.engine, dict(recipe.settings), numerics(engine, recipe.settings))
+def candidate_of(name: str, engines: Engines, engine: str, settings: Settings) -> Candidate:
+    """A candidate that was named rather than proposed. Raises InvalidRequest when its engine is not here."""
+    return Candidate(name, engine, dict(settings), numerics(engines.get(engine), settings))
 
 
 def numerics(engine: Engine, settings: Settings) -> str:

@@ -16,18 +16,17 @@ from typing import Final, Protocol
 
 from yunhe.adapt.adaptation import Confirmed, Ended, Entry, Judged, Noted, Phase, TuningOrder, search_events
 from yunhe.adapt.candidates import Candidate
-from yunhe.adapt.confirmation import gain, loads_of, next_window, vetoes
-from yunhe.adapt.recipe_document import recipe_json
+from yunhe.adapt.confirmation import load_of, loads_of, next_window
 from yunhe.adapt.recipe_evidence import FidelityPart, Load
-from yunhe.adapt.recipe_filling import Findings, fill
 from yunhe.adapt.samples import Sample, SampleRules, judge_sample
 from yunhe.adapt.search import Done, next_trial
 from yunhe.adapt.trials import Begun, Budget, Crashed, Event, Gated, Problem, Resumed, State, Trial, Windowed, replay
 from yunhe.agent.drivers import Engines
 from yunhe.agent.tuning import builds, windows
+from yunhe.agent.tuning.conclusion import Outcome, conclude, shown
 from yunhe.agent.tuning.host import busy_share
 from yunhe.agent.tuning.journal import Journal
-from yunhe.agent.tuning.proposals import baseline_of, propose
+from yunhe.agent.tuning.proposals import candidate_of, propose
 from yunhe.agent.tuning.stage import CandidateFailed, Running
 from yunhe.agent.tuning.windows import WINDOW_S, NotLoaded
 from yunhe.core.errors import YunheError
@@ -162,15 +161,38 @@ class Tuner:
             self._append(Begun(await asyncio.to_thread(self._problem), time.time()))
         else:
             self._append(Resumed(time.time()))
-        done = await self._search()
-        await self._conclude(done)
+        if self.order.spec.only is not None:
+            await self._verify()
+        else:
+            await self._conclude(await self._search())
+
+    async def _verify(self) -> None:
+        """Judge and measure the one candidate that was named."""
+        state = self._state
+        assert state is not None
+        baseline, chosen = state.problem.baseline, state.problem.candidates[0]
+        self._say("searching", f"fidelity of {shown(chosen)}")
+        try:
+            found = await self._fidelity(chosen, await self._ready(chosen))
+        except CandidateFailed as error:
+            self._end(Ended("failed", None, f"{shown(chosen)} does not run: {error.detail}", at_s=time.time()))
+            return
+        if found.verdict != "passed":
+            reason = f"{shown(chosen)} is not faithful: {'; '.join(found.reasons)}"
+            self._end(Ended("finished", None, reason, at_s=time.time()))
+            return
+        loads = await self._confirm(state, baseline, chosen)
+        self._end(await asyncio.to_thread(conclude, self._outcome(state, baseline, chosen, loads)))
 
     def _problem(self) -> Problem:
         order, spec = self.order, self.order.spec
-        baseline = baseline_of(self._place.engines, order.baseline)
+        baseline = candidate_of("baseline", self._place.engines, order.baseline.engine, order.baseline.settings)
         loads = len(spec.workload.concurrencies) + (1 if spec.workload.open_loop_share else 0)
         reserve_s = min(2 * CONFIRM_ROUNDS * loads * CONFIRM_WINDOW_S, CONFIRM_SHARE_MAX * spec.duration_s)
         budget = Budget(spec.duration_s - reserve_s, spec.trials, FIDELITY_S)
+        if spec.only is not None:
+            named = candidate_of("named", self._place.engines, spec.only.engine, spec.only.settings)
+            return Problem(baseline, (named,), spec.objective(), budget, rules=self._place.rules, seed=spec.seed)
         found = propose(self._place.engines, spec, order.model, self._place.cards)
         others = tuple(one for one in found if (one.engine, one.settings) != (baseline.engine, baseline.settings))
         return Problem(baseline, others, spec.objective(), budget, rules=self._place.rules, seed=spec.seed)
@@ -188,7 +210,7 @@ class Tuner:
         candidate = state.problem.candidate(trial.candidate)
         begun_s = time.monotonic()
         what = "fidelity of" if trial.kind == "fidelity" else "window of"
-        self._say("searching", f"{what} {_shown(candidate)}")
+        self._say("searching", f"{what} {shown(candidate)}")
         try:
             running = await self._ready(candidate)
             if trial.kind == "window":
@@ -249,7 +271,7 @@ class Tuner:
             return
         chosen = state.problem.candidate(done.chosen)
         loads = await self._confirm(state, baseline, chosen)
-        self._end(await asyncio.to_thread(self._verdict, state, baseline, chosen, loads))
+        self._end(await asyncio.to_thread(conclude, self._outcome(state, baseline, chosen, loads)))
 
     async def _confirm(self, state: State, baseline: Candidate, chosen: Candidate) -> tuple[Load, ...]:
         """Measure both by turns under every load until decided or out of time."""
@@ -259,14 +281,14 @@ class Tuner:
         while True:
             done = self._confirmed(pair)
             window = next_window(done, pair, loads, state.problem.patience)
-            rounds = min(len({entry.round for entry in done if _is_of(entry, load)}) for load in loads)
+            rounds = min(len({entry.round for entry in done if load_of(entry) == load}) for load in loads)
             late = self.used_s + 2 * CONFIRM_WINDOW_S > limit_s * (
                 1.0 if rounds >= CONFIRM_ROUNDS else 1 + OVERTIME_SHARE
             )
             if window is None or late:
                 return loads
             candidate = state.problem.candidate(window.candidate)
-            self._say("confirming", f"{_shown(candidate)} with {window.load.label}, round {window.round + 1}")
+            self._say("confirming", f"{shown(candidate)} with {window.load.label}, round {window.round + 1}")
             try:
                 running = await self._ready(candidate)
                 await self._calm(state)
@@ -284,7 +306,7 @@ class Tuner:
                 await self._stage.drop(candidate.id)
                 self._failures += 1
                 if self._failures > CONFIRM_ROUNDS:
-                    raise YunheError(f"{_shown(candidate)} could not be confirmed: {error}") from error
+                    raise YunheError(f"{shown(candidate)} could not be confirmed: {error}") from error
                 continue
             reasons = judge_sample(sample, state.problem.rules).reasons
             load = window.load
@@ -303,40 +325,10 @@ class Tuner:
         rates = sorted(sample.completed / sample.duration_s for sample in own)
         return round(share * rates[len(rates) // 2], 3)
 
-    def _verdict(self, state: State, baseline: Candidate, chosen: Candidate, loads: tuple[Load, ...]) -> Ended:
-        pair = (baseline.id, chosen.id)
-        done = self._confirmed(pair)
-        objective = state.problem.objective
-        main = gain(done, pair, loads[0], objective.metric)
-        against = vetoes(done, pair, loads, objective.guards, objective.guard_slack)
-        if main.outcome != "better":
-            against.insert(0, f"with {loads[0].label} the rounds do not show it to be better ({main.outcome})")
-        if against:
-            reason = f"{_shown(chosen)} did not hold: {'; '.join(against)}"
-            return Ended("finished", None, reason, at_s=time.time())
-        entries = self.journal.entries
-        evidence = next(e.evidence for e in entries if isinstance(e, Judged) and e.numerics == chosen.numerics)
-        findings = Findings(
-            spec=self.order.spec,
-            model=self.order.model,
-            quantisation=None,
-            cards=self._place.cards,
-            node=self._place.node,
-            baseline=baseline,
-            chosen=chosen,
-            builds={entry.candidate: entry for entry in entries if isinstance(entry, Noted)},
-            confirmed=done,
-            loads=tuple(load for load in loads if any(_is_of(e, load) and not e.reasons for e in done)),
-            fidelity=evidence,
-            prediction=None,
-            made_by=self._place.made_by,
-            made_at_s=time.time(),
-            known_limits=tuple(f"{f.candidate}: {f.cause}: {f.detail}"[:500] for f in state.findings[:8]),
-        )
-        document = recipe_json(fill(findings))
-        assert main.ratio is not None
-        reason = f"{_shown(chosen)} gives {main.ratio:.2f} times the baseline's with {loads[0].label}"
-        return Ended("finished", chosen.id, reason, document, time.time())
+    def _outcome(self, state: State, baseline: Candidate, chosen: Candidate, loads: tuple[Load, ...]) -> Outcome:
+        place = self._place
+        entries = tuple(self.journal.entries)
+        return Outcome(self.order, place.cards, place.node, place.made_by, state, baseline, chosen, loads, entries)
 
     def _confirmed(self, pair: tuple[str, str]) -> tuple[Confirmed, ...]:
         found = (entry for entry in self.journal.entries if isinstance(entry, Confirmed))
@@ -367,14 +359,5 @@ class Tuner:
         self._changed()
 
 
-def _is_of(entry: Confirmed, load: Load) -> bool:
-    return (entry.concurrency, entry.requests_per_s) == (load.concurrency, load.requests_per_s)
-
-
 def _at(entry: Entry) -> float:
     return entry.at_s
-
-
-def _shown(candidate: Candidate) -> str:
-    settings = " ".join(f"{name}={value}" for name, value in sorted(candidate.settings.items()))
-    return f"{candidate.id} ({candidate.engine}{f' {settings}' if settings else ''})"[:300]
