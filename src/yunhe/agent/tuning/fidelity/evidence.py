@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from yunhe.adapt import fidelity, fidelity_stats, recipe_fields
-from yunhe.adapt.fidelity import Scores
 from yunhe.adapt.fidelity_gate import GATES, Evidence, UseClass, judge
 from yunhe.adapt.fidelity_sequences import CheckKind, SequenceComparison, compare_sequences, greedy_agreement
 from yunhe.adapt.fidelity_stats import CONFIDENCE, PairedTest, mcnemar
@@ -94,7 +93,7 @@ async def _reference_answers(
     prompts = generate.prompts_from(texts, whole, server.context_length)
     return ReferenceAnswers(
         greedy=await generate.alone(said, prompts.greedy, generate.GREEDY_TOKENS),
-        short_prompt=await generate.at_the_edges(said, server.slots, prompts.short) or (),
+        short_prompt=await generate.decisive(said, server.slots, prompts.short, generate.SHORT_PROMPTS_KEPT),
         long_prompt=await generate.at_the_edges(said, server.slots, prompts.long) or (),
         task=task,
     )
@@ -104,11 +103,20 @@ async def measure(
     server: Server, reference: ReferenceRecords, use_class: UseClass, *, progress: Progress | None = None
 ) -> FidelityPart:
     """Measure a candidate and judge it. Raises as ``gather`` does."""
-    return judged(await gather(server, reference, progress=progress), reference, use_class)
+    measured = await gather(server, reference, stop_unless=use_class, progress=progress)
+    return judged(measured, reference, use_class)
 
 
-async def gather(server: Server, reference: ReferenceRecords, *, progress: Progress | None = None) -> Measured:
+async def gather(
+    server: Server,
+    reference: ReferenceRecords,
+    *,
+    stop_unless: UseClass | None = None,
+    progress: Progress | None = None,
+) -> Measured:
     """Measure a candidate: the parts that the reference has. Progress is in places.
+
+    With ``stop_unless`` nothing is generated of a candidate whose log-probabilities fail this gate already.
 
     Raises MeasurementFailed when the server goes away or is too slow, MeasurementRefused when it does not give
     log-probabilities, InvalidEvidence when they are unusable or the candidate reads texts as other tokens.
@@ -117,23 +125,19 @@ async def gather(server: Server, reference: ReferenceRecords, *, progress: Progr
     async with connected(server) as exchange:
         said = speech(server, exchange)
         texts = await collect(said, server.slots, k=key.k, places_per_text=key.places_per_text, progress=progress)
-        scores = await asyncio.to_thread(lambda: fidelity.score(paired(reference.texts, texts)))
+        pooled, by_class = await asyncio.to_thread(_summed, reference.texts, texts)
+        found = Measured(Evidence(pooled, by_class), tuple(_gaps(reference.texts, texts)))
+        if stop_unless is not None and not judge(found.evidence, GATES[stop_unless]).passed:
+            return found
         greedy = await generate.alone(said, _prompts(answers.greedy), generate.GREEDY_TOKENS) if answers.greedy else ()
-        sequences = [
+        sequences = (
             *await _batch(server, said, greedy),
             *await _edge(server, said, "short_prompt", answers.short_prompt),
             *await _edge(server, said, "long_prompt", answers.long_prompt),
-        ]
+        )
         task = await _task(server, exchange, answers.task)
-    pooled, by_class = await asyncio.to_thread(_summed, scores)
-    evidence = Evidence(
-        pooled=pooled,
-        by_class=by_class,
-        greedy=greedy_agreement(generate.answer_pairs(answers.greedy, greedy)) if greedy else None,
-        task=task,
-        sequences=tuple(sequences),
-    )
-    return Measured(evidence, tuple(_gaps(reference.texts, texts)))
+    agreement = greedy_agreement(generate.answer_pairs(answers.greedy, greedy)) if greedy else None
+    return replace(found, evidence=replace(found.evidence, greedy=agreement, task=task, sequences=sequences))
 
 
 def judged(measured: Measured, reference: ReferenceRecords, use_class: UseClass) -> FidelityPart:
@@ -166,7 +170,11 @@ def judged(measured: Measured, reference: ReferenceRecords, use_class: UseClass)
     )
 
 
-def _summed(scores: Scores) -> tuple[fidelity.Fidelity, dict[str, fidelity.Fidelity]]:
+def _summed(
+    reference: Sequence[TextRecord], candidate: Sequence[TextRecord]
+) -> tuple[fidelity.Fidelity, dict[str, fidelity.Fidelity]]:
+    """Takes the CPU for a second or two."""
+    scores = fidelity.score(paired(reference, candidate))
     pooled = fidelity.fidelity(scores, np.random.default_rng(_SEED))
     return pooled, fidelity.fidelity_by_class(scores, text_classes(), np.random.default_rng(_SEED))
 

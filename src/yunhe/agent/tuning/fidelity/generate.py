@@ -14,8 +14,8 @@ import msgspec
 from yunhe.adapt.fidelity import InvalidEvidence
 from yunhe.adapt.fidelity_tasks import TaskItem, correct, task_items
 from yunhe.agent.tuning.fidelity.collect import TextRecord
-from yunhe.agent.tuning.fidelity.logprobs import SpeaksLogprobs
-from yunhe.agent.tuning.fidelity.server import Exchange, MeasurementFailed, MeasurementRefused, Server, over_slots
+from yunhe.agent.tuning.fidelity.logprobs import Logprobs, SpeaksLogprobs
+from yunhe.agent.tuning.fidelity.server import Exchange, MeasurementRefused, MeasurementTooSlow, Server, over_slots
 
 Tokens = tuple[int, ...]
 #: Greedy answers: their number, the prompt's and the answer's length in tokens.
@@ -24,15 +24,17 @@ GREEDY_PROMPT_TOKENS: Final = 48
 GREEDY_TOKENS: Final = 24
 #: Answers to edge prompts are short: a kernel that fails there fails at once.
 EDGE_TOKENS: Final = 8
-#: Prompts of one, two and three tokens, so many of each.
-SHORT_PROMPTS_EACH: Final = 4
+#: Prompts of one, two and three tokens: so many of each are tried, and so many kept, see ``decisive``.
+SHORT_LENGTHS: Final = (1, 2, 3)
+SHORT_PROMPTS_TRIED: Final = 10
+SHORT_PROMPTS_KEPT: Final = 4
 LONG_PROMPTS: Final = 2
 #: Nearly a whole context, but not of contexts so long that one prompt takes longer than everything else.
-LONG_PROMPT_TOKENS_MAX: Final = 8_192
+LONG_PROMPT_TOKENS_MAX: Final = 4_096
 #: Answers of a full batch are at most so many, however many slots there are.
 BATCH_ANSWERS_MAX: Final = 128
 #: The task's answers are a word, a number or a line.
-TASK_TOKENS: Final = 40
+TASK_TOKENS: Final = 32
 #: Bounds of each part.
 GREEDY_LIMIT_S: Final = 300.0
 EDGES_LIMIT_S: Final = 600.0
@@ -63,21 +65,46 @@ def prompts_from(records: Sequence[TextRecord], whole_texts: Sequence[Sequence[i
         raise InvalidEvidence("there are no texts to make prompts from")
     spread = [records[index * len(records) // GREEDY_PROMPTS] for index in range(GREEDY_PROMPTS)]
     greedy = dict.fromkeys(record.tokens[:GREEDY_PROMPT_TOKENS] for record in spread)
-    starts = [record.tokens for record in spread]
-    short = dict.fromkeys(
-        starts[(SHORT_PROMPTS_EACH * (length - 1) + index) % len(starts)][:length]
-        for length in (1, 2, 3)
-        for index in range(SHORT_PROMPTS_EACH)
-    )
+    starts = [records[index % len(records)].tokens for index in range(SHORT_PROMPTS_TRIED)]
+    short = dict.fromkeys(tokens[:length] for length in SHORT_LENGTHS for tokens in starts)
     length = min(context_length, LONG_PROMPT_TOKENS_MAX) - EDGE_TOKENS - 1
-    long = dict.fromkeys(_running_on(whole_texts, start, length) for start in range(LONG_PROMPTS)) if length > 3 else {}
+    long = dict.fromkeys(_repeated(text, length) for text in _first_and_last(whole_texts)) if length > 3 else {}
     return Prompts(tuple(greedy), tuple(short), tuple(long))
 
 
-def _running_on(texts: Sequence[Sequence[int]], start: int, length: int) -> Tokens:
-    """The texts one after the other, from the given one on, over and over, so many tokens."""
-    order = [*texts[start:], *texts[:start]]
-    return tuple(islice(cycle([token for text in order for token in text]), length))
+def _first_and_last(texts: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """Of different classes, because texts of one class stand together."""
+    return [text for text in (texts[0], texts[-1]) if text]
+
+
+def _repeated(text: Sequence[int], length: int) -> Tokens:
+    """One text over and over, so many tokens: what comes next was read before, so that sound answers go on alike."""
+    return tuple(islice(cycle(text), length))
+
+
+async def decisive(speech: SpeaksLogprobs, slots: int, prompts: Sequence[Tokens], kept: int) -> tuple[Answered, ...]:
+    """Answers to those prompts of which the reference is surest, ``kept`` of each length.
+
+    After one or two tokens nearly anything may follow; answers part at near ties, and that says nothing of a
+    candidate. An answer is as sure as its least sure token is, by the distance of the two likeliest tokens in nats.
+    Raises as ``Exchange.post`` does.
+    """
+
+    async def one(prompt: Tokens, slot: int) -> tuple[float, Answered]:
+        answer = await speech.greedy(prompt, EDGE_TOKENS, slot)
+        distances = [_distance(listed) async for listed in speech.logprobs([*prompt, *answer], len(prompt), 2, slot)]
+        return min(distances, default=0.0), Answered(prompt, answer)
+
+    found = await over_slots(slots, prompts, one, limit_s=EDGES_LIMIT_S, what="answers to short prompts")
+    by_length: dict[int, list[tuple[float, Answered]]] = {}
+    for distance, answered in sorted(found, key=lambda entry: -entry[0]):
+        by_length.setdefault(len(answered.prompt), []).append((distance, answered))
+    return tuple(answered for length in sorted(by_length) for _, answered in by_length[length][:kept])
+
+
+def _distance(listed: Logprobs | None) -> float:
+    likeliest = sorted((listed or {}).values(), reverse=True)[:2]
+    return likeliest[0] - likeliest[1] if len(likeliest) == 2 else 0.0
 
 
 async def alone(speech: SpeaksLogprobs, prompts: Sequence[Tokens], count: int) -> tuple[Answered, ...]:
@@ -98,9 +125,7 @@ async def at_the_edges(speech: SpeaksLogprobs, slots: int, prompts: Sequence[Tok
     """Answers to edge prompts; None when they take too long. Raises as ``Exchange.post`` does."""
     try:
         return await _answers(speech, slots, prompts, EDGE_TOKENS, EDGES_LIMIT_S, "answers at the edges")
-    except MeasurementFailed as error:
-        if "path" in error.details:
-            raise
+    except MeasurementTooSlow:
         return None
 
 
@@ -158,9 +183,5 @@ async def task_results(
     asked = task_items() if items is None else items
     try:
         return tuple(await over_slots(server.slots, asked, one, limit_s=TASK_LIMIT_S, what="task"))
-    except MeasurementRefused:
-        return None
-    except MeasurementFailed as error:
-        if "path" in error.details:
-            raise
+    except (MeasurementRefused, MeasurementTooSlow):
         return None

@@ -33,6 +33,13 @@ class MeasurementFailed(Unavailable):
     default_next_step = "Look at the log of the candidate; then measure again."
 
 
+class MeasurementTooSlow(MeasurementFailed):
+    """A measurement took longer than its limit."""
+
+    code = "measurement_too_slow"
+    default_next_step = "Measure on an idle chip, or leave this part out."
+
+
 class MeasurementRefused(InvalidRequest):
     """The server refuses what this measurement needs."""
 
@@ -64,13 +71,13 @@ class Exchange:
     async def post(self, path: str, body: dict[str, Any], kind: type[T], limit_s: float = REQUEST_LIMIT_S) -> T:
         """Send JSON and decode the answer.
 
-        Raises MeasurementFailed when there is no answer, MeasurementRefused when it is a refusal, and InvalidEvidence
-        when it is of another shape.
+        Raises MeasurementFailed when there is no answer (MeasurementTooSlow when none came in time),
+        MeasurementRefused when it is a refusal, and InvalidEvidence when it is of another shape.
         """
         try:
             response = await self._client.post(path, content=msgspec.json.encode(body), timeout=limit_s)
         except httpx.TimeoutException:
-            raise MeasurementFailed(f"{path}: no answer within {limit_s:.0f} s", path=path) from None
+            raise MeasurementTooSlow(f"{path}: no answer within {limit_s:.0f} s", path=path) from None
         except httpx.HTTPError as error:
             raise MeasurementFailed(f"{path}: {type(error).__name__}: {error}", path=path) from error
         if response.status_code != 200:
@@ -104,7 +111,7 @@ async def over_slots(
     """Work on all items, one at a time in each slot; results in the order of the items.
 
     ``work`` is called with the item and the number of the slot, and awaited. The first error ends all and is raised;
-    MeasurementFailed when all together take longer than ``limit_s``.
+    MeasurementTooSlow when all together take longer than ``limit_s``.
     """
     waiting = list(enumerate(items))
     waiting.reverse()
@@ -120,7 +127,7 @@ async def over_slots(
             for slot in range(min(slots, len(waiting))):
                 group.create_task(worker(slot))
     except TimeoutError:
-        raise MeasurementFailed(f"{what}: not done within {limit_s:.0f} s") from None
+        raise MeasurementTooSlow(f"{what}: not done within {limit_s:.0f} s") from None
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return [results[number] for number in range(len(results))]
