@@ -19,7 +19,7 @@ from yunhe.store import keys, projects, serve
 from yunhe.store.database import Tx
 
 #: Events about these are everybody's; all others belong to a project.
-OPEN_KINDS: Final = frozenset({"centre", "node", "card", "agent", "model", "engine"})
+OPEN_KINDS: Final = frozenset({"centre", "node", "card", "agent", "model", "engine", "adaptation", "recipe"})
 #: How far one page of events looks for what the caller may see.
 EVENT_BATCH: Final = 500
 EVENT_BATCHES_MAX: Final = 10

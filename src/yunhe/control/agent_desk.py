@@ -14,6 +14,7 @@ from yunhe.catalogue.model import Model
 from yunhe.control.effects import Effects, lock_serve
 from yunhe.control.hub import CONTROLLER, centre_topic
 from yunhe.control.state import ControlState
+from yunhe.control.tunings import TuningIntake, orders
 from yunhe.core.errors import Forbidden, InvalidRequest, NotSignedIn
 from yunhe.core.ids import new_id
 from yunhe.serve.errors import IllegalTransition
@@ -93,10 +94,10 @@ class AgentDesk:
         if ask.agent_id != agent.id:
             raise Forbidden("this token belongs to another agent", next_step="Join again with a new join token.")
         self._state.logs.take(agent.centre_id, ask.logs)
-        inventory_known = await self._take(agent, ask)
+        inventory_known, behind = await self._take(agent, ask)
         self._waiting[agent.id] = (ask.boot_id, ask.sequence)
         self._state.hub.wake(centre_topic(agent.centre_id))
-        return await self._await_news(agent.centre_id, ask, inventory_known)
+        return await self._await_news(agent.centre_id, ask, inventory_known, behind)
 
     async def _join_token(self, tx: Tx, text: str, now: float) -> agents.JoinToken:
         prefix = credentials.prefix_of(text, "yj")
@@ -107,8 +108,11 @@ class AgentDesk:
             raise NotSignedIn("this join token has expired", next_step=_NEW_TOKEN)
         return token
 
-    async def _take(self, agent: Agent, ask: SyncRequest) -> bool:
-        """Store what is new in a report; whether the inventory of this boot is stored."""
+    async def _take(self, agent: Agent, ask: SyncRequest) -> tuple[bool, bool]:
+        """Store what is new in a report.
+
+        Whether the inventory of this boot is stored, and whether more of a journal is than the agent knows.
+        """
         now = self._state.clock.unix_s()
         effects = Effects(now)
         async with self._state.db.write() as tx:
@@ -116,7 +120,7 @@ class AgentDesk:
             known = await agents.agent(tx, agent.id) or agent
             await pool.touch_centre(tx, agent.centre_id, now)
             if self._is_stale(known, ask):
-                return known.inventory_boot_id == ask.boot_id
+                return known.inventory_boot_id == ask.boot_id, False
             if known.boot_id not in (None, ask.boot_id):
                 self._remember_boot(agent.id, str(known.boot_id))
             await agents.note_sync(tx, agent.id, ask.boot_id, ask.sequence)
@@ -124,11 +128,14 @@ class AgentDesk:
             if await pool.raise_desired(tx, agent.centre_id, ask.desired_revision):
                 _LOG.warning("the agent of %s knows a newer revision than this database, which was put back", known.id)
             await self._take_replicas(tx, agent.centre_id, ask, effects, now)
+            up_to_date = ask.desired_revision >= await pool.desired_revision(tx, agent.centre_id)
+            intake = TuningIntake(tx, self._state, agent.centre_id, now, effects)
+            behind = await intake.take(ask.tunings, up_to_date=up_to_date)
             await effects.write(tx)
         effects.wake(self._state.hub)
         if supply_changed:
             self._state.hub.wake(CONTROLLER)
-        return ask.inventory is not None or known.inventory_boot_id == ask.boot_id
+        return ask.inventory is not None or known.inventory_boot_id == ask.boot_id, behind
 
     def _is_stale(self, known: Agent, ask: SyncRequest) -> bool:
         if known.boot_id == ask.boot_id:
@@ -173,8 +180,11 @@ class AgentDesk:
             elif after != replica:
                 effects.save(after)
 
-    async def _await_news(self, centre_id: str, ask: SyncRequest, inventory_known: bool) -> SyncAnswer:
-        """Answer at once when something new is desired, the inventory is needed or a log is asked for; else wait."""
+    async def _await_news(self, centre_id: str, ask: SyncRequest, inventory_known: bool, behind: bool) -> SyncAnswer:
+        """Answer at once when something new is desired, the inventory is needed or a log is asked for; else wait.
+
+        So too when the agent is ``behind``: until it learns what is stored of a journal, it repeats it.
+        """
         hub, clock = self._state.hub, self._state.clock
         topic = centre_topic(centre_id)
         deadline = clock.monotonic_s() + min(max(0.0, ask.wait_s), WAIT_MAX_S)
@@ -183,7 +193,8 @@ class AgentDesk:
             async with self._state.db.read() as tx:
                 revision = await pool.desired_revision(tx, centre_id)
             left_s = deadline - clock.monotonic_s()
-            news = revision != ask.desired_revision or not inventory_known or self._state.logs.has_new(centre_id)
+            new_for_agent = revision != ask.desired_revision or not inventory_known or behind
+            news = new_for_agent or self._state.logs.has_new(centre_id)
             superseded = self._waiting.get(ask.agent_id) != (ask.boot_id, ask.sequence)
             if news or superseded or left_s <= 0 or hub.closed:
                 break
@@ -191,12 +202,14 @@ class AgentDesk:
         async with self._state.db.read() as tx:
             revision = await pool.desired_revision(tx, centre_id)
             desired = await _desired(tx, centre_id)
+            tunings = await orders(tx, centre_id)
         return SyncAnswer(
             desired_revision=revision,
             replicas=desired,
             log_asks=self._state.logs.give(centre_id),
             server_time=clock.unix_s(),
             inventory_known=inventory_known,
+            tunings=tunings,
         )
 
 

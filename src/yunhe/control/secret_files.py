@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 from typing import Final
 
+from yunhe.adapt.signing import SigningKey
 from yunhe.control.state import Secrets
 from yunhe.core.errors import YunheError
 from yunhe.core.home import Home
@@ -26,6 +27,7 @@ def ensure_secrets(home: Home) -> Secrets:
     return Secrets(
         pepper=bytes.fromhex(_ensure_hex(home.secrets / "pepper")),
         internal_token=_ensure_hex(home.secrets / "internal_token"),
+        signing_key=SigningKey(bytes.fromhex(_ensure_hex(home.secrets / "signing_key"))),
     )
 
 

@@ -12,6 +12,7 @@ from yunhe.control.log_exchange import LogExchange
 from yunhe.control.stats import StatsRing
 
 if TYPE_CHECKING:
+    from yunhe.adapt.signing import SigningKey
     from yunhe.core.clock import Clock
     from yunhe.core.home import Home
     from yunhe.store.database import Database
@@ -25,6 +26,8 @@ class Secrets:
     pepper: bytes = field(repr=False)
     #: Bearer of /internal/*.
     internal_token: str = field(repr=False)
+    #: Ed25519: signs the recipes that are made here.
+    signing_key: SigningKey = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
