@@ -103,7 +103,7 @@ def save_records(directory: Path, records: ReferenceRecords) -> Path:
 def load_records(directory: Path, key: RecordsKey) -> ReferenceRecords | None:
     """The records of this key; None when there are none, or damaged ones."""
     try:
-        with np.load(directory / key.file_name, allow_pickle=False) as arrays:
+        with (directory / key.file_name).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             meta = msgspec.json.decode(arrays[_META].tobytes(), type=_Meta)
             texts = tuple(
                 TextRecord(text.text_id, text.tokens, text.first, arrays[f"ids{number}"], arrays[f"logprobs{number}"])
