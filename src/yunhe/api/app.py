@@ -16,6 +16,7 @@ from yunhe.api import console_files, errors
 from yunhe.api.border import Border
 from yunhe.api.errors import documented
 from yunhe.api.routes import (
+    adaptations,
     deployments,
     keys,
     metrics,
@@ -24,6 +25,7 @@ from yunhe.api.routes import (
     organisations,
     pool,
     projects,
+    recipes,
     replicas,
     rollouts,
     sessions,
@@ -46,6 +48,8 @@ _NOUNS: tuple[APIRouter, ...] = (
     rollouts.router,
     replicas.router,
     pool.router,
+    adaptations.router,
+    recipes.router,
     money.router,
     metrics.router,
 )

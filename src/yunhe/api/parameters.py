@@ -31,4 +31,13 @@ DeploymentQuery = Annotated[str | None, Query(max_length=128, pattern=_REFERENCE
 SubjectQuery = Annotated[
     str | None, Query(max_length=128, pattern=_REFERENCE, description="Id of what the events are about.")
 ]
+CentreQuery = Annotated[str | None, Query(max_length=128, pattern=_REFERENCE, description="Id or name.")]
+RecipePath = Annotated[
+    str, Path(max_length=68, pattern=r"^rcp_[0-9a-f]{8,64}$", description="Content id, or its beginning.")
+]
+RecipeKeyPath = Annotated[
+    str, Path(min_length=64, max_length=64, pattern=r"^[0-9a-f]{64}$", description="Id of a public key.")
+]
+ChipQuery = Annotated[str | None, Query(max_length=128, pattern=_REFERENCE, description="Chip id.")]
+EngineQuery = Annotated[str | None, Query(max_length=64, pattern=_REFERENCE, description="Engine name.")]
 ModelQuery = Annotated[str | None, Query(max_length=128, pattern=r"^[a-z0-9][a-z0-9._/-]*$", description="Model name.")]

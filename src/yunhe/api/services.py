@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from fastapi import Depends, Request
 
 from yunhe.control.access import Access
+from yunhe.control.adaptations import Adaptations
 from yunhe.control.deployments import Deployments
 from yunhe.control.directory import Directory
 from yunhe.control.events import Events
@@ -19,6 +20,8 @@ from yunhe.control.passwords import Passwords
 from yunhe.control.people import People
 from yunhe.control.pool import Pool
 from yunhe.control.principals import Principals
+from yunhe.control.recipe_keys import RecipeKeys
+from yunhe.control.recipes import Recipes
 from yunhe.control.replicas import Replicas
 from yunhe.control.rollouts import Rollouts
 from yunhe.control.signin import SignIn
@@ -31,6 +34,7 @@ class Services:
     """Control's services over one state."""
 
     access: Access
+    adaptations: Adaptations
     deployments: Deployments
     directory: Directory
     events: Events
@@ -41,6 +45,8 @@ class Services:
     people: People
     pool: Pool
     principals: Principals
+    recipe_keys: RecipeKeys
+    recipes: Recipes
     replicas: Replicas
     rollouts: Rollouts
     signin: SignIn
@@ -53,6 +59,7 @@ class Services:
         deployments, replicas, events = Deployments(state), Replicas(state), Events(state)
         return cls(
             access=Access(state, deployments, replicas, events),
+            adaptations=Adaptations(state),
             deployments=deployments,
             directory=directory,
             events=events,
@@ -63,6 +70,8 @@ class Services:
             people=People(state, principals, passwords),
             pool=Pool(state),
             principals=principals,
+            recipe_keys=RecipeKeys(state),
+            recipes=Recipes(state),
             replicas=replicas,
             rollouts=Rollouts(state),
             signin=SignIn(state, principals, passwords, directory),

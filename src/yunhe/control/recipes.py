@@ -115,14 +115,14 @@ class Recipes:
             found = await _find(tx, ref)
             return await _checked(tx, self._state, found.envelope.encode())
 
-    async def diff(self, left: str, right: str) -> tuple[Change, ...]:
-        """Every field that differs. Raises as ``get``."""
+    async def diff(self, left: str, right: str) -> tuple[str, str, tuple[Change, ...]]:
+        """Both whole ids, and every field that differs. Raises as ``get``."""
         async with self._state.db.read() as tx:
             a, b = _view(await _find(tx, left)), _view(await _find(tx, right))
-        return recipe_diff.diff(a.document, b.document)
+        return a.kept.id, b.kept.id, recipe_diff.diff(a.document, b.document)
 
-    async def take_in(self, data: bytes) -> tuple[RecipeView, bool]:
-        """Keep somebody else's signed recipe; whether it is new here.
+    async def take_in(self, data: bytes) -> RecipeView:
+        """Keep somebody else's signed recipe; one of this content that is kept already stays as it is.
 
         Raises BadRecipe when it cannot be read, RecipeRefused when it is not believed.
         """
@@ -131,13 +131,11 @@ class Recipes:
         async with self._state.db.write() as tx:
             envelope = await _checked(tx, self._state, data)
             kept = _kept(envelope, data, "imported", now)
-            new = await recipes.add_recipe(tx, kept)
-            if new:
+            if await recipes.add_recipe(tx, kept):
                 words = f"of {kept.model} on {kept.chip} with {kept.engine}, signed by key {kept.key_id[:12]}"
                 effects.event("recipe", kept.id, "recipe_imported", words)
                 await effects.write(tx)
-            stored = await _find(tx, kept.id)
-        return _view(stored), new
+            return _view(await _find(tx, kept.id))
 
     async def revoke(self, ref: str, why: str) -> RecipeView:
         """Refuse it from now on, here and when it is imported again. Raises as ``get``, Conflict when it is already."""

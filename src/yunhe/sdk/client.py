@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from yunhe.sdk.adaptations import Adaptations
 from yunhe.sdk.chat import Chat
 from yunhe.sdk.deployments import Deployments, Events, Replicas
 from yunhe.sdk.keys import Keys
@@ -13,6 +14,7 @@ from yunhe.sdk.models import Models
 from yunhe.sdk.pool import Centres, Pool
 from yunhe.sdk.prices import Prices
 from yunhe.sdk.projects import Organisations, Projects
+from yunhe.sdk.recipes import RecipeKeys, Recipes
 from yunhe.sdk.rollouts import Rollouts
 from yunhe.sdk.sessions import Sessions
 from yunhe.sdk.status import Instance
@@ -38,6 +40,9 @@ class Client:
         self.models = Models(self._transport)
         self.deployments = Deployments(self._transport)
         self.rollouts = Rollouts(self._transport)
+        self.adaptations = Adaptations(self._transport)
+        self.recipes = Recipes(self._transport)
+        self.recipe_keys = RecipeKeys(self._transport)
         self.replicas = Replicas(self._transport)
         self.events = Events(self._transport)
         self.centres = Centres(self._transport)

@@ -70,17 +70,20 @@ class Transport:
         self._http.close()
 
     def call(self, method: str, path: str, *, params: Params | None = None, body: object = None) -> Any:
-        """Call ``/api/v1`` + path; the parsed JSON, None for an empty answer.
+        """Call ``/api/v1`` + path; the parsed JSON, None for an empty answer. A body of bytes is JSON sent as it is.
 
         GET is repeated at most ``retries`` times where repeating can help; a write only when it was never sent.
         Raises ApiError.
         """
         url = f"/api/v1{path}"
         query = {name: value for name, value in (params or {}).items() if value is not None}
+        sent: dict[str, Any] = {"json": body}
+        if isinstance(body, bytes):
+            sent = {"content": body, "headers": {"content-type": "application/json"}}
         for attempt in range(self._retries + 1):
             last = attempt == self._retries
             try:
-                answer = self._http.request(method, url, params=query, json=body)
+                answer = self._http.request(method, url, params=query, **sent)
             except httpx.ConnectError as error:
                 if last:
                     raise self._unreachable(error) from error
@@ -128,6 +131,16 @@ class Transport:
                 yield answer
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
+
+    def content(self, path: str) -> bytes:
+        """GET ``/api/v1`` + path; the answer's bytes as they are. Raises ApiError."""
+        try:
+            answer = self._http.get(f"/api/v1{path}")
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        if not answer.is_success:
+            parsed(answer)
+        return answer.content
 
     def get(self, path: str) -> Any:
         """GET outside ``/api/v1``; the parsed JSON. Raises ApiError."""
