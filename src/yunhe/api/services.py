@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from fastapi import Depends, Request
 
 from yunhe.control.access import Access
+from yunhe.control.adaptation_views import AdaptationViews
 from yunhe.control.adaptations import Adaptations
 from yunhe.control.deployments import Deployments
 from yunhe.control.directory import Directory
@@ -35,6 +36,7 @@ class Services:
 
     access: Access
     adaptations: Adaptations
+    adaptation_views: AdaptationViews
     deployments: Deployments
     directory: Directory
     events: Events
@@ -60,6 +62,7 @@ class Services:
         return cls(
             access=Access(state, deployments, replicas, events),
             adaptations=Adaptations(state),
+            adaptation_views=AdaptationViews(state),
             deployments=deployments,
             directory=directory,
             events=events,

@@ -167,6 +167,18 @@ class Adaptations:
                 return
             since = page.next
 
+    def view(self, adaptation: str) -> dict[str, Any]:
+        """Everything that is known by now, summed up: candidates, frontier, loads, fidelity, findings, log.
+
+        Raises NotFound.
+        """
+        found: dict[str, Any] = self._transport.call("GET", f"/adaptations/{segment(adaptation)}/view")
+        return found
+
+    def report(self, adaptation: str, language: str = "en") -> bytes:
+        """The same as one self-contained HTML page. Raises NotFound."""
+        return self._transport.content(f"/adaptations/{segment(adaptation)}/report?language={language}")
+
     def cancel(self, adaptation: str) -> Adaptation:
         """Stop it and keep what was measured. Raises ApiError when it has ended."""
         return self._transport.one(Adaptation, "POST", f"/adaptations/{segment(adaptation)}/cancel")

@@ -86,6 +86,9 @@ class Judge:
         self.asked: list[str] = []
         self._refused = refused
 
+    async def prepare(self) -> None:
+        return None
+
     async def judge(self, candidate: Candidate, running: Running) -> FidelityPart:
         self.asked.append(candidate.numerics)
         passed = self._refused not in candidate.numerics

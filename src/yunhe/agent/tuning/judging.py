@@ -56,6 +56,13 @@ class Judge:
         self.tell = tell
         self._records: ReferenceRecords | None = None
 
+    async def prepare(self) -> None:
+        """Have the reference's answers, from this centre's cache or by asking it. Raises CandidateFailed, YunheError."""
+        try:
+            await self._reference()
+        except MeasurementFailed as error:
+            raise CandidateFailed("wrong_answer", error.message) from error
+
     async def judge(self, candidate: Candidate, running: Running) -> FidelityPart:
         """Evidence and verdict of what runs. Raises CandidateFailed when it dies or speaks nonsense, YunheError."""
         server = self._server(running, candidate)

@@ -40,15 +40,26 @@ CONFIRM_ROUNDS: Final = 5
 #: Of the whole budget at most.
 CONFIRM_SHARE_MAX: Final = 0.4
 #: What the gate is expected to take until one was measured.
-FIDELITY_S: Final = 60.0
+FIDELITY_S: Final = 45.0
 #: A busy machine is looked at so often, for a second each, before a window is tried all the same.
 CALM_TRIES: Final = 30
 #: The confirmation may outlast the budget by this share rather than end without enough rounds.
 OVERTIME_SHARE: Final = 0.25
 
 
+class ReferenceFailed(YunheError):
+    """The reference weights do not run here."""
+
+    code = "reference_failed"
+    default_next_step = "Look at the agent's log; the reference runs on the baseline's engine with its defaults."
+
+
 class Judges(Protocol):
     """Measures fidelity: what a tuner needs of ``fidelity``."""
+
+    async def prepare(self) -> None:
+        """Have the reference ready. Raises CandidateFailed, YunheError."""
+        ...
 
     async def judge(self, candidate: Candidate, running: Running) -> FidelityPart:
         """Evidence and verdict of what runs. Raises CandidateFailed when it dies meanwhile, YunheError."""
@@ -161,10 +172,19 @@ class Tuner:
             self._append(Begun(await asyncio.to_thread(self._problem), time.time()))
         else:
             self._append(Resumed(time.time()))
+        await self._prepare()
         if self.order.spec.only is not None:
             await self._verify()
         else:
             await self._conclude(await self._search())
+
+    async def _prepare(self) -> None:
+        """The reference first: minutes the first time, which no candidate's trial shall be charged with."""
+        self._say("starting", "prepares the reference that fidelity is measured against")
+        try:
+            await self._judge.prepare()
+        except CandidateFailed as error:
+            raise ReferenceFailed(f"The reference weights do not run: {error.detail}.") from error
 
     async def _verify(self) -> None:
         """Judge and measure the one candidate that was named."""

@@ -15,7 +15,7 @@ from yunhe.agent.tuning.load import LoadAsk, LoadResult, Shape
 from yunhe.agent.tuning.stage import Running
 
 #: No request of a window starts later; those under way are finished and count.
-WINDOW_S: Final = 5.0
+WINDOW_S: Final = 4.0
 
 
 class NotLoaded(Exception):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Query
 
 from yunhe.accounts import permissions
@@ -47,6 +48,13 @@ async def get(adaptation: IdPath, _caller: Caller, svc: Svc) -> Adaptation:
 async def entries(adaptation: IdPath, _caller: Caller, svc: Svc, since: Since = 0, limit: Limit = 100) -> Journal:
     """Its journal from an entry on: ask again with `next` to follow it."""
     return Journal.of_page(await svc.adaptations.entries(adaptation, since, limit))
+
+
+@router.get("/{adaptation}/view", operation_id="adaptation_view", responses=documented(404))
+async def view(adaptation: IdPath, _caller: Caller, svc: Svc) -> dict[str, Any]:
+    """Everything that is known by now, summed up: candidates, frontier, before and after, fidelity, findings, log."""
+    found: dict[str, Any] = msgspec.to_builtins(await svc.adaptation_views.view(adaptation))
+    return found
 
 
 @router.post("/{adaptation}/cancel", operation_id="adaptation_cancel", responses=documented(404, 409))

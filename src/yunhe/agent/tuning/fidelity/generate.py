@@ -30,7 +30,7 @@ SHORT_PROMPTS_TRIED: Final = 10
 SHORT_PROMPTS_KEPT: Final = 4
 LONG_PROMPTS: Final = 2
 #: Nearly a whole context, but not of contexts so long that one prompt takes longer than everything else.
-LONG_PROMPT_TOKENS_MAX: Final = 4_096
+LONG_PROMPT_TOKENS_MAX: Final = 1_536
 #: Answers of a full batch are at most so many, however many slots there are.
 BATCH_ANSWERS_MAX: Final = 128
 #: The task's answers are a word, a number or a line.
