@@ -105,9 +105,10 @@ class StepwiseSpeech:
             "n_predict": 1,
             "n_probs": k,
             "temperature": 0.0,
-            # Samplers cost time and change nothing that is listed.
-            "samplers": ["top_k"],
-            "top_k": 1,
+            # Some versions list what their samplers left over, so these must leave everything.
+            "top_k": 0,
+            "top_p": 1.0,
+            "min_p": 0.0,
             "cache_prompt": True,
             "id_slot": slot,
             "response_fields": ["completion_probabilities"],
