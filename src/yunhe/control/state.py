@@ -27,7 +27,7 @@ class Secrets:
     #: Bearer of /internal/*.
     internal_token: str = field(repr=False)
     #: Ed25519: signs the recipes that are made here.
-    signing_key: SigningKey = field(repr=False)
+    signing_key: SigningKey = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
