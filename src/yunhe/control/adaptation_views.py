@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from yunhe.adapt.adaptation import TuningOrder, read_entry
+from yunhe.adapt.report_html import Language, report_html
 from yunhe.adapt.report_records import AdaptationView
 from yunhe.adapt.report_view import adaptation_view
 from yunhe.control.state import ControlState
@@ -39,6 +40,10 @@ class AdaptationViews:
             activity=one.activity,
             used_s=one.used_s,
         )
+
+    async def report(self, adaptation_id: str, language: Language) -> str:
+        """The view as one self-contained HTML page. Raises NotFound."""
+        return report_html(await self.view(adaptation_id), language)
 
 
 def _order(one: Adaptation) -> TuningOrder:

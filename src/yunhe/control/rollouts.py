@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from yunhe.adapt.canonical import canonical_bytes, content_id
 from yunhe.adapt.signing import Envelope
@@ -12,6 +12,7 @@ from yunhe.control.deployments import check_engine, check_settings, find_lasting
 from yunhe.control.effects import Effects, lock_serve
 from yunhe.control.hub import CONTROLLER
 from yunhe.control.page import Page, page_of
+from yunhe.control.recipes import Recipes
 from yunhe.control.rollout_pass import carry_out, observe, tell
 from yunhe.control.rollout_recipe import promised, serving_recipe, short_name
 from yunhe.control.state import ControlState
@@ -100,6 +101,10 @@ class Rollouts:
         or runs the very recipe; InvalidRequest for anything else.
         """
         now = self._state.clock.unix_s()
+        if ask.recipe_id is not None and ask.recipe is None and ask.signed is None:
+            # Its signature and the trust list are asked again: what was accepted once may have been revoked since.
+            envelope = await Recipes(self._state).believed(ask.recipe_id)
+            ask = replace(ask, recipe_id=None, signed=envelope)
         effects = Effects(now)
         async with self._state.db.write() as tx:
             await lock_serve(tx)

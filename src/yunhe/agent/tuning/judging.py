@@ -57,7 +57,7 @@ class Judge:
         self._records: ReferenceRecords | None = None
 
     async def prepare(self) -> None:
-        """Have the reference's answers, from this centre's cache or by asking it. Raises CandidateFailed, YunheError."""
+        """Have the reference's answers, cached or asked for. Raises CandidateFailed, YunheError."""
         try:
             await self._reference()
         except MeasurementFailed as error:

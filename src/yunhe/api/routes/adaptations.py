@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse
 
 from yunhe.accounts import permissions
 from yunhe.api.credentials import Caller
@@ -19,6 +20,7 @@ from yunhe.api.services import Svc
 router = APIRouter(prefix="/adaptations", tags=["adaptation"])
 
 Since = Annotated[int, Query(ge=0, le=2**53, description="Number of the first entry wanted.")]
+Language = Annotated[Literal["en", "zh-CN"], Query(description="Of the page.")]
 Limit = Annotated[int, Query(ge=1, le=500, description="How many at most.")]
 
 
@@ -55,6 +57,17 @@ async def view(adaptation: IdPath, _caller: Caller, svc: Svc) -> dict[str, Any]:
     """Everything that is known by now, summed up: candidates, frontier, before and after, fidelity, findings, log."""
     found: dict[str, Any] = msgspec.to_builtins(await svc.adaptation_views.view(adaptation))
     return found
+
+
+@router.get(
+    "/{adaptation}/report",
+    operation_id="adaptation_report",
+    response_class=HTMLResponse,
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **documented(404)},
+)
+async def report(adaptation: IdPath, _caller: Caller, svc: Svc, language: Language = "en") -> HTMLResponse:
+    """The view as one self-contained page."""
+    return HTMLResponse(await svc.adaptation_views.report(adaptation, language))
 
 
 @router.post("/{adaptation}/cancel", operation_id="adaptation_cancel", responses=documented(404, 409))
