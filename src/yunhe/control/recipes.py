@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -29,6 +30,8 @@ from yunhe.store.recipes import KeptRecipe, Origin
 
 #: Newest recipes of a chip that are looked through for one that matches.
 MATCHES_MAX: Final = 500
+#: A shorter one could mean another recipe tomorrow.
+_BEGINNING: Final = re.compile(r"rcp_[0-9a-f]{8,64}")
 _LIST: Final = "List recipes: yunhe recipe list."
 
 
@@ -247,7 +250,7 @@ def _view(kept: KeptRecipe) -> RecipeView:
 
 
 async def _find(tx: Tx, ref: str) -> KeptRecipe:
-    found = await recipes.recipes_beginning(tx, ref)
+    found = await recipes.recipes_beginning(tx, ref) if _BEGINNING.fullmatch(ref) else []
     if not found:
         raise NotFound(f"There is no recipe {ref!r}.", next_step=_LIST)
     if len(found) > 1:

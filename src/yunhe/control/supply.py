@@ -35,7 +35,7 @@ async def read_supply(tx: Tx, now: float, started_at: float) -> tuple[CentreSupp
         CentreSupply(
             centre=centre,
             online=is_online(centre, now, started_at),
-            engines=tuple(EngineOffer(engine.name, engine.error) for engine in engines.get(centre.id, ())),
+            engines=tuple(EngineOffer(engine.name, engine.error, engine.rank) for engine in engines.get(centre.id, ())),
             nodes=tuple(placed.node for placed in nodes.get(centre.id, ())),
         )
         for centre in await pool.list_centres(tx, CENTRES_MAX)

@@ -28,8 +28,8 @@ class Home:
 
     @property
     def secrets(self) -> Path:
-        """0700: ``pepper`` (HMAC key of API keys), ``internal_token`` (gateway to control), ``signing_key`` (Ed25519, of
-        recipes), 0600 each, hex text.
+        """0700: ``pepper`` (HMAC key of API keys), ``internal_token`` (gateway to control), ``signing_key`` (Ed25519,
+        signs recipes), 0600 each, hex text.
         """
         return self.root / "secrets"
 

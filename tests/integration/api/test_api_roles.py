@@ -5,6 +5,7 @@ import pytest
 
 CALLERS = ("nobody", "inference key", "read key", "sam", "mia", "olga", "cato", "admin", "manage key")
 OK = "ok"
+NO_KEY = "0" * 64
 
 #: operation -> statuses by caller in the order of CALLERS; OK is any success, or 404 and 409 of what the body names.
 #: `default` is the project of mia (member) and olga (owner); sam owns another; cato operates centres.
@@ -59,6 +60,17 @@ RULES: dict[tuple[str, str], tuple[object, ...]] = {
     ("POST", "/centres"): (401, 403, 403, 403, 403, 403, OK, OK, OK),
     ("GET", "/nodes"): (401, 403, OK, OK, OK, OK, OK, OK, OK),
     ("GET", "/cards"): (401, 403, OK, OK, OK, OK, OK, OK, OK),
+    ("GET", "/adaptations"): (401, 403, OK, OK, OK, OK, OK, OK, OK),
+    ("POST", "/adaptations"): (401, 403, 403, 403, 403, 403, OK, OK, OK),
+    ("POST", "/adaptations/adp_none/cancel"): (401, 403, 403, 403, 403, 403, OK, OK, OK),
+    ("GET", "/recipes"): (401, 403, OK, OK, OK, OK, OK, OK, OK),
+    ("GET", "/recipes/diff?a=rcp_00000000&b=rcp_00000000"): (401, 403, 404, 404, 404, 404, 404, 404, 404),
+    ("POST", "/recipes/import"): (401, 403, 403, 403, 403, 403, 400, 400, 400),
+    ("POST", "/recipes/rcp_00000000/revoke"): (401, 403, 403, 403, 403, 403, OK, OK, OK),
+    ("GET", "/recipe-keys"): (401, 403, OK, OK, OK, OK, OK, OK, OK),
+    ("POST", "/recipe-keys"): (401, 403, 403, 403, 403, 403, OK, OK, OK),
+    ("DELETE", f"/recipe-keys/{NO_KEY}"): (401, 403, 403, 403, 403, 403, OK, OK, OK),
+    ("POST", f"/recipe-keys/{NO_KEY}/revoke"): (401, 403, 403, 403, 403, 403, OK, OK, OK),
     ("GET", "/prices"): (401, 403, OK, OK, OK, OK, OK, OK, OK),
     ("POST", "/prices"): (401, 403, 403, 403, 403, 403, 403, OK, OK),
     ("GET", "/usage?project=default"): (401, 403, OK, 404, OK, OK, 404, OK, OK),
@@ -83,6 +95,11 @@ BODIES: dict[tuple[str, str], dict[str, object]] = {
     ("PATCH", "/deployments/smollm2-135m-instruct"): {"replicas": 1},
     ("POST", "/deployments/smollm2-135m-instruct/rollouts"): {"recipe": {"settings": {"slots": 8}}},
     ("POST", "/centres"): {"name": "far", "driver": "local"},
+    ("POST", "/adaptations"): {"model": "smollm2-135m-instruct", "centre": "local"},
+    ("POST", "/recipes/import"): {},
+    ("POST", "/recipes/rcp_00000000/revoke"): {"why": "wrong"},
+    ("POST", "/recipe-keys"): {"name": "partner", "public_key": "1" * 64},
+    ("POST", f"/recipe-keys/{NO_KEY}/revoke"): {"why": "stolen"},
     ("POST", "/prices"): {"model": "smollm2-135m-instruct", "input_micro_per_mtok": 1, "output_micro_per_mtok": 2},
 }
 

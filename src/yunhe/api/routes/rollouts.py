@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastapi import APIRouter
 
 from yunhe.api.credentials import Caller
@@ -27,7 +29,10 @@ async def list_all(deployment: DeploymentPath, caller: Caller, svc: Svc, page: W
 async def start(deployment: DeploymentPath, body: NewRollout, caller: Caller, svc: Svc) -> Rollout:
     """Give a recipe a canary, then make it the deployment's, or take it back (owner)."""
     found = await svc.access.owned_deployment(caller, deployment)
-    return Rollout.of_view(await svc.rollouts.start(found.deployment.id, body.ask()))
+    ask = body.ask()
+    if ask.recipe_id is not None and ask.recipe is None:
+        ask = replace(ask, recipe_id=None, signed=await svc.recipes.believed(ask.recipe_id))
+    return Rollout.of_view(await svc.rollouts.start(found.deployment.id, ask))
 
 
 @router.get("/{rollout}", operation_id="rollout_get", responses=documented(404))
