@@ -68,7 +68,7 @@ def load_engines() -> Engines:
             _LOG.info("engine %s is not installed here", point.name)
             continue
         found[point.name] = engine
-        infos.append(EngineInfo(point.name, engine.version))
+        infos.append(EngineInfo(point.name, engine.version, rank=int(getattr(engine, "rank", 0))))
     return Engines(found, tuple(infos))
 
 

@@ -27,6 +27,8 @@ class EngineOffer:
 
     name: str
     error: str = ""
+    #: The lowest is taken where the demand leaves the engine open.
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,7 @@ def _usable_engines(demand: Demand, offer: CentreSupply, refused: list[Refused])
     wanted = EXTERNAL_ENGINE if demand.external and demand.engine == ANY else demand.engine
     candidates = [
         engine
-        for engine in sorted(offer.engines, key=lambda engine: engine.name)
+        for engine in sorted(offer.engines, key=lambda engine: (engine.rank, engine.name))
         if engine.name == wanted or (wanted == ANY and engine.name != EXTERNAL_ENGINE)
     ]
     usable = [engine.name for engine in candidates if not engine.error]

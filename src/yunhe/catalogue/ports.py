@@ -133,6 +133,14 @@ class Installs(Protocol):
         ...
 
 
+class Ranked(Protocol):
+    """Optional capability of an engine's driver: not to be the first choice."""
+
+    #: A deployment that leaves the engine open gets one of the lowest; 0 is that of a driver which says nothing. Above
+    #: are builds of a site's own, which a recipe has to prove first.
+    rank: int
+
+
 class Engine(Protocol):
     """An inference engine's driver. Made without arguments; all methods are pure."""
 

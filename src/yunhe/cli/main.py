@@ -41,6 +41,7 @@ SECTIONS = (
     Section(
         "Adapting",
         (
+            Entry("adapt", "adapt", "Find, measure and prove the best way to run a model on a centre's cards."),
             Entry("plan", "plan", "Predict how a model runs on each chip; the best way marked."),
             Entry("chip", "chip", "The catalogue of chips, with sources."),
         ),

@@ -110,6 +110,8 @@ class EngineInfo:
     name: str
     version: str
     error: str = ""
+    #: Where a deployment leaves the engine open the lowest is taken (``catalogue.ports.Ranked``).
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)

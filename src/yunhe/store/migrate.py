@@ -20,7 +20,7 @@ from yunhe.store import errors
 from yunhe.store.errors import DatabaseTooNew, DatabaseUnreachable
 
 #: The revisions in ``migrations/versions``, oldest first; a test holds the two together.
-REVISIONS: Final = ("0001", "0002", "0003")
+REVISIONS: Final = ("0001", "0002", "0003", "0004")
 HEAD: Final = REVISIONS[-1]
 _ADVISORY_LOCK: Final = 0x59756E6865
 

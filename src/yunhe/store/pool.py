@@ -173,13 +173,13 @@ async def set_engines(tx: Tx, centre_id: str, engines: Collection[EngineInfo]) -
     """Replace what the centre's agent says of its engine drivers."""
     await tx.execute(delete(centre_engines).where(centre_engines.c.centre_id == centre_id))
     for engine in engines:
-        values = {"centre_id": centre_id, "name": engine.name, "version": engine.version, "error": engine.error}
-        await tx.execute(insert(centre_engines).values(values))
+        own = {"name": engine.name, "version": engine.version, "error": engine.error, "rank": engine.rank}
+        await tx.execute(insert(centre_engines).values({"centre_id": centre_id, **own}))
 
 
 async def engines_by_centre(tx: Tx) -> dict[str, list[EngineInfo]]:
     """centre id -> its engine drivers."""
     found: dict[str, list[EngineInfo]] = {}
     for row in await tx.execute(select(centre_engines).order_by(centre_engines.c.name)):
-        found.setdefault(row.centre_id, []).append(EngineInfo(row.name, row.version, row.error))
+        found.setdefault(row.centre_id, []).append(EngineInfo(row.name, row.version, row.error, row.rank))
     return found

@@ -83,4 +83,5 @@ centre_engines = Table(
     key("name"),
     text("version"),
     text("error"),
+    whole("rank", server_default="0"),
 )

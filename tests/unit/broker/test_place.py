@@ -78,6 +78,13 @@ def test_a_replica_takes_the_card_that_fits_and_an_engine_that_the_centre_has() 
     )
 
 
+def test_an_engine_that_is_behind_the_others_is_taken_only_when_it_is_named() -> None:
+    there = centre(engines=(EngineOffer("alpha", rank=1), EngineOffer("beta")))
+    for asked, got in (("any", "beta"), ("alpha", "alpha")):
+        found = place(Demand(MODEL, engine=asked), Supply((there,)))
+        assert isinstance(found, Placement) and found.engine == got
+
+
 def test_without_any_centre_it_says_so() -> None:
     assert refusal(DEMAND).reason == "no centre has joined yet"
 

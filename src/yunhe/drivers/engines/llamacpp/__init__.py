@@ -74,6 +74,8 @@ class LlamacppEngine:
     """``llama-server`` of a build that the site brings."""
 
     name = "llamacpp"
+    #: Behind what comes with the package: a recipe has to prove a build first.
+    rank = 1
 
     def __init__(self, product: Product | None = None) -> None:
         self._product = product or server_plan.find_product(self.name, "llama-server")
