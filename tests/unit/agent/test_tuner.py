@@ -27,8 +27,9 @@ from yunhe.adapt.samples import Sample
 from yunhe.adapt.trials import Crashed, Resumed, Windowed
 from yunhe.agent.drivers import Engines
 from yunhe.agent.tuning.journal import Journal
+from yunhe.agent.tuning.place import Place
 from yunhe.agent.tuning.stage import CandidateFailed, Running
-from yunhe.agent.tuning.tuner import Place, Tuner
+from yunhe.agent.tuning.tuner import Tuner
 from yunhe.catalogue.model import Model, Recipe, SettingValue
 from yunhe.catalogue.ports import LaunchPlan, SettingsSpace, UsageProbe, Verdict
 from yunhe.core.errors import InvalidRequest

@@ -14,8 +14,9 @@ from yunhe.adapt.adaptation import Ended, TuningOrder, TuningReport
 from yunhe.agent.drivers import Engines
 from yunhe.agent.supervisor import Supervisor
 from yunhe.agent.tuning.judging import Judge
+from yunhe.agent.tuning.place import Place
 from yunhe.agent.tuning.stage import Stage
-from yunhe.agent.tuning.tuner import Place, Tuner
+from yunhe.agent.tuning.tuner import Tuner
 from yunhe.core.errors import YunheError
 from yunhe.pool.model import Card, Node
 
@@ -83,7 +84,7 @@ class TuningDesk:
         if place is None:
             return None
         stage = Stage(self._supervisor, self._launches, order.adaptation_id, order.model, order.cards)
-        judge = Judge(stage, order, self._root / SHARED, self._weights)
+        judge = Judge(stage, order, place, self._root / SHARED, self._weights)
         try:
             made = Tuner(order, place, stage, judge, self._supervisor.changed.set)
         except (YunheError, OSError) as error:

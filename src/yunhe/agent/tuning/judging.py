@@ -10,17 +10,23 @@ from typing import Final, Literal, Protocol, cast
 from yunhe.adapt.adaptation import TuningOrder
 from yunhe.adapt.candidates import Candidate
 from yunhe.adapt.fidelity import InvalidEvidence
+from yunhe.adapt.proposal import SLOT_SETTINGS
 from yunhe.adapt.recipe_evidence import FidelityPart, FidelityReference
 from yunhe.agent import weights
 from yunhe.agent.tuning.fidelity.evidence import measure, record_reference
 from yunhe.agent.tuning.fidelity.records import ReferenceRecords
 from yunhe.agent.tuning.fidelity.reference import reference_weights
 from yunhe.agent.tuning.fidelity.server import MeasurementFailed, Server
+from yunhe.agent.tuning.place import Place
 from yunhe.agent.tuning.stage import CandidateFailed, Running
-from yunhe.catalogue.model import Model, Weights
+from yunhe.catalogue.model import Model, SettingValue, Weights
 from yunhe.core.errors import InvalidRequest
 
 REFERENCE: Final = "reference"
+#: Measured: with 4 slots 30 places a second, with 12 about 100.
+REFERENCE_SLOTS: Final = 12
+#: Of one slot, tokens; the prompts of a measurement are shorter.
+REFERENCE_CONTEXT: Final = 2048
 
 
 class StartsReference(Protocol):
@@ -46,11 +52,12 @@ class Judge:
         self,
         stage: StartsReference,
         order: TuningOrder,
+        place: Place,
         directory: Path,
         verified_weights: Path,
         tell: Callable[[str], None] = lambda activity: None,
     ) -> None:
-        self._stage, self._order, self._directory = stage, order, directory
+        self._stage, self._order, self._place, self._directory = stage, order, place, directory
         self._verified_weights = verified_weights
         #: Says what is under way, for people.
         self.tell = tell
@@ -87,7 +94,7 @@ class Judge:
             source, model.weights.sha256 or "", self._directory / "weights", progress=self._progress("writes them")
         )
         own = Weights(model.weights.format, made.digest, made.path.stat().st_size, f"file:{made.path}")
-        candidate = Candidate(REFERENCE, self._order.baseline.engine, {}, REFERENCE)
+        candidate = Candidate(REFERENCE, self._order.baseline.engine, self._settings(), REFERENCE)
         running = await self._stage.ready(candidate, replace(model, weights=own, quantisation=made.precision.lower()))
         try:
             self._records = await record_reference(
@@ -100,6 +107,13 @@ class Judge:
         finally:
             await self._stage.drop(candidate.id)
         return self._records
+
+    def _settings(self) -> dict[str, SettingValue]:
+        """Of the reference: many slots, because one token at each is asked for, over and over."""
+        engine = self._place.engines.get(self._order.baseline.engine)
+        known = engine.settings(self._order.model, self._place.cards[0]).choices
+        slots: dict[str, SettingValue] = {name: REFERENCE_SLOTS for name in SLOT_SETTINGS if name in known}
+        return {**slots, "context_length": min(REFERENCE_CONTEXT, self._order.model.context_length)} if slots else {}
 
     def _server(self, running: Running, candidate: Candidate) -> Server:
         dialect = running.plan.logprobs

@@ -10,27 +10,24 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, Protocol
 
 from yunhe.adapt.adaptation import Confirmed, Ended, Entry, Judged, Noted, Phase, TuningOrder, search_events
 from yunhe.adapt.candidates import Candidate
 from yunhe.adapt.confirmation import load_of, loads_of, next_window
 from yunhe.adapt.recipe_evidence import FidelityPart, Load
-from yunhe.adapt.samples import Sample, SampleRules, judge_sample
+from yunhe.adapt.samples import Sample, judge_sample
 from yunhe.adapt.search import Done, next_trial
 from yunhe.adapt.trials import Begun, Budget, Crashed, Event, Gated, Problem, Resumed, State, Trial, Windowed, replay
-from yunhe.agent.drivers import Engines
 from yunhe.agent.tuning import builds, windows
 from yunhe.agent.tuning.conclusion import Outcome, conclude, shown
 from yunhe.agent.tuning.host import busy_share
 from yunhe.agent.tuning.journal import Journal
+from yunhe.agent.tuning.place import Place
 from yunhe.agent.tuning.proposals import candidate_of, propose
 from yunhe.agent.tuning.stage import CandidateFailed, Running
 from yunhe.agent.tuning.windows import WINDOW_S, NotLoaded
 from yunhe.core.errors import YunheError
-from yunhe.pool.model import Card, Node
 
 _LOG = logging.getLogger(__name__)
 #: What one window of the confirmation takes with its warm-up, expected.
@@ -84,18 +81,6 @@ class Stages(Protocol):
     def failure(self, candidate: Candidate) -> CandidateFailed | None:
         """As in Stage."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an adaptation runs."""
-
-    engines: Engines
-    cards: tuple[Card, ...]
-    node: Node | None
-    made_by: str
-    directory: Path
-    rules: SampleRules = field(default_factory=SampleRules)
 
 
 class Tuner:
