@@ -74,9 +74,9 @@ class AdaptationSpec(Struct, frozen=True, forbid_unknown_fields=True):
     trials: Annotated[int, Meta(ge=1, le=100_000)] | None = None
     #: Engines to search; empty: all that the centre has for the model.
     engines: tuple[str, ...] = ()
+    seed: Annotated[int, Meta(ge=0, le=2**31)] = 1
     #: No search: this candidate alone is judged and measured beside the baseline, as when a recipe is verified.
     only: EngineSettings | None = None
-    seed: Annotated[int, Meta(ge=0, le=2**31)] = 1
 
     def objective(self) -> Objective:
         """What is maximised and guarded."""
