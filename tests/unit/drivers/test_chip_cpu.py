@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 
 from yunhe.drivers.chips.cpu import CpuChip
 from yunhe.drivers.chips.cpu import speed_run as run
+from yunhe.drivers.chips.cpu.speed import NotMeasured, SpeedKind
 from yunhe.pool.model import Card, Measure
 
 INTEL = """processor\t: 0
@@ -95,3 +97,24 @@ def test_the_dot_product_loop_jumps_back_to_its_beginning(kind: str) -> None:
     jump = code.index(b"\x75")
     assert jump + 2 + int.from_bytes(code[jump + 1 : jump + 2], "big", signed=True) == 0
     assert code.endswith(b"\xc3")
+
+
+def test_a_calibration_reads_at_six_working_sets_and_computes_only_in_formats_that_the_processor_has() -> None:
+    intel = CpuChip().calibration_kinds(parse(INTEL))
+    sizes = [kind.working_set_bytes for kind in intel if kind.working_set_bytes]
+    assert len(sizes) == 6 and sizes == sorted(set(sizes))
+    peaks = [kind.name for kind in intel if kind.working_set_bytes is None]
+    assert peaks == ["matmul_f32", "dot_bf16_avx512", "dot_int8_avx512"]
+    arm = CpuChip().calibration_kinds(parse(KUNPENG))
+    assert [kind.name for kind in arm if kind.working_set_bytes is None] == ["matmul_f32"]
+
+
+def test_reading_is_measured_in_a_child_and_an_unknown_kind_is_told_as_not_measured() -> None:
+    card = replace(parse(INTEL), cores=1)
+    smallest = CpuChip().calibration_kinds(card)[0]
+    speed = CpuChip().calibrate(card, smallest)
+    # No memory is as slow as a disk, and none as fast as a register file.
+    assert 1e8 < speed.value < 1e13
+    assert 0 < speed.share < 1.2
+    with pytest.raises(NotMeasured):
+        CpuChip().calibrate(card, SpeedKind("read_bandwidth_no", "bytes_per_s"))

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from yunhe.drivers.chips.cpu.speed import measure_speeds
+from yunhe.drivers.chips.cpu.speed import Speed, SpeedKind, measure_kind, measure_speeds, peak_kinds, read_kinds
 from yunhe.pool.model import Card, Measure
 
 #: Kernel flag -> our feature name; only what engines choose by.
@@ -101,6 +101,14 @@ class CpuChip:
         waiting.write_bytes(msgspec.json.encode(speeds))
         waiting.rename(cache)
         return replace(card, speeds=speeds)
+
+    def calibration_kinds(self, card: Card) -> tuple[SpeedKind, ...]:
+        """What a calibration measures of this card: reading at six working sets, and peaks."""
+        return (*read_kinds(), *peak_kinds(card.features))
+
+    def calibrate(self, card: Card, kind: SpeedKind) -> Speed:
+        """Measure one of them; takes about a second. Raises NotMeasured."""
+        return measure_kind(kind, card.cores or 1)
 
 
 def _facts(stdout: str) -> tuple[dict[str, str], int, int | None, str]:

@@ -13,7 +13,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from yunhe.drivers.chips.cpu.speed import READ_PREFIX
+
 ROUNDS: Final = 5
+#: Short runs are repeated so long: among many some fall between the turns of other programs.
+REPEAT_S: Final = 0.5
+#: A run reads at least so much, so that starting threads is small beside it.
+READ_BYTES_MIN: Final = 256 * 1024**2
 #: Of each core's buffers; larger than any cache it has to itself. With many cores less, so that all stay in bounds.
 COPY_BYTES: Final = 64 * 1024**2
 COPY_TOTAL_BYTES_MAX: Final = 1024**3
@@ -40,7 +46,9 @@ class Rate:
 def best_rate(work: float, cores: int, run: Callable[[], object]) -> Rate:
     """``work`` over the shortest of a few runs, per second."""
     best = Rate(0.0, 0.0)
-    for _ in range(ROUNDS):
+    first, rounds = time.perf_counter(), 0
+    while rounds < ROUNDS or time.perf_counter() - first < REPEAT_S:
+        rounds += 1
         begin, begin_cpu = time.perf_counter(), time.process_time()
         run()
         took = time.perf_counter() - begin
@@ -71,6 +79,20 @@ def memory_bandwidth(cores: int) -> Rate:
     return best_rate(
         2.0 * size * cores, cores, on_all_cores(cores, lambda core: np.copyto(pairs[core][1], pairs[core][0]))
     )
+
+
+def read_bandwidth(working_set_bytes: int, cores: int) -> Rate:
+    """Bytes read a second by summing a working set again and again, each core its own part."""
+    import numpy as np
+
+    parts = [np.ones(max(1, working_set_bytes // (8 * cores)), np.uint64) for _ in range(cores)]
+    turns = max(1, READ_BYTES_MIN // working_set_bytes)
+
+    def read(core: int) -> None:
+        for _ in range(turns):
+            parts[core].sum()
+
+    return best_rate(float(sum(part.nbytes for part in parts)) * turns, cores, on_all_cores(cores, read))
 
 
 def matmul_f32(cores: int) -> Rate:
@@ -114,6 +136,9 @@ def main() -> None:
         "dot_bf16_avx512": lambda: dot("bf16", cores),
         "dot_int8_avx512": lambda: dot("int8", cores),
     }
+    if kind.startswith(READ_PREFIX):
+        size = int(kind.removeprefix(READ_PREFIX))
+        kinds[kind] = lambda: read_bandwidth(size, cores)
     print(json.dumps(asdict(kinds[kind]())))
 
 
