@@ -7,7 +7,7 @@ from typing import Final
 
 from yunhe.adapt.chart_parts import Frame, Labels, Scale, axes, fitted, picture, text_width
 from yunhe.adapt.markup import Markup, join, tag
-from yunhe.adapt.report_numbers import NONE, number, ratio_text, spread_text
+from yunhe.adapt.report_numbers import NONE, ratio_text, spread_text, tick_text
 from yunhe.adapt.report_records import AdaptationView, FrontierPoint, LoadView, Ratio, SideView, Spread
 from yunhe.adapt.samples import Metric
 
@@ -30,6 +30,7 @@ def frontier_chart(view: AdaptationView, texts: Texts, width: float) -> Markup:
     names = {one.id: one.engine for one in view.candidates}
     order = sorted(view.frontier, key=lambda one: (one.is_chosen, one.is_baseline, not one.refused))
     marks = [_point(one, x, y, engines.index(names[one.candidate]), texts) for one in order]
+    # The most important is placed first, where most room is.
     written = [
         labels.place(x(one.output_tokens_per_s.value), y(1e3 * one.tpot_s.value), _name(one, texts), _label_class(one))
         for one in reversed(order)
@@ -43,9 +44,10 @@ def frontier_chart(view: AdaptationView, texts: Texts, width: float) -> Markup:
         frame.bottom + 46,
         texts["frontier_title"],
         f"chart {'narrow' if narrow else 'wide'}",
-        axes(frame, x, y, (texts["axis_tokens"], texts["axis_tpot"]), (number, number), 4 if narrow else 7),
+        axes(frame, x, y, (texts["axis_tokens"], texts["axis_tpot"]), (tick_text, tick_text), 4 if narrow else 7),
         better,
-        _staircase(view.frontier, x, y),
+        _staircase(view.frontier, x, y, frame, "gate"),
+        _staircase([one for one in view.frontier if not one.refused], x, y, frame, "frontier"),
         *marks,
         *written,
     )
@@ -118,17 +120,17 @@ def _whisker(spread: Spread, scale: float, axis: Scale, at: tuple[float, float],
     return tag("path", d=f"M{low:.1f} {y:.1f}H{high:.1f}", class_=kind)
 
 
-def _staircase(points: Sequence[FrontierPoint], x: Scale, y: Scale) -> Markup | None:
-    """Along the frontier of what may be chosen."""
-    on = sorted(
-        (x(one.output_tokens_per_s.value), y(1e3 * one.tpot_s.value))
-        for one in points
-        if one.on_frontier and not one.refused
-    )
-    if len(on) < 2:
+def _staircase(points: Sequence[FrontierPoint], x: Scale, y: Scale, frame: Frame, class_: str) -> Markup | None:
+    """Around all that these points are at least as good as: less throughput, more TPOT."""
+    on = sorted((one.output_tokens_per_s.value, one.tpot_s.value) for one in points if one.on_frontier)
+    if not on or (class_ == "gate" and not any(one.refused and one.on_frontier for one in points)):
         return None
-    steps = f"M{on[0][0]:.1f} {on[0][1]:.1f}" + "".join(f"H{across:.1f}V{down:.1f}" for across, down in on[1:])
-    return tag("path", d=steps, class_="frontier")
+    best: list[tuple[float, float]] = []
+    for throughput, tpot in reversed(on):
+        if not best or tpot < best[-1][1]:
+            best.append((throughput, tpot))
+    steps = "".join(f"V{y(1e3 * tpot):.1f}H{x(throughput):.1f}" for throughput, tpot in reversed(best))
+    return tag("path", d=f"M{frame.left:.1f} {y(1e3 * best[-1][1]):.1f}{steps}V{frame.top:.1f}", class_=class_)
 
 
 _PANEL_WIDTH: Final = 372.0
@@ -139,9 +141,10 @@ _BAR: Final = 15.0
 def before_after_chart(loads: Sequence[LoadView], metric: Metric, texts: Texts) -> Markup:
     """Two bars a load, baseline above choice, with whiskers; the paired ratio at the right."""
     scale = 1.0 if metric == "output_tokens_per_s" else 1e3
+    loads = [load for load in loads if not given(load, metric)]
     sides = [(_of(load.baseline, metric), _of(load.choice, metric)) for load in loads]
     highest = max((scale * one.high for pair in sides for one in pair if one is not None), default=1.0)
-    values_width = max(text_width(_value(one, scale), 11.0) for pair in sides for one in pair)
+    values_width = max((text_width(_value(one, scale), 11.0) for pair in sides for one in pair), default=0.0)
     x = Scale(0.0, highest or 1.0, 4.0, _PANEL_WIDTH - values_width - 14)
     rows = [
         _row(load, metric, (before, after), scale, x, 8.0 + index * _ROW, texts)
@@ -203,6 +206,11 @@ def load_text(load: LoadView, texts: Texts) -> str:
     if load.requests_per_s is None:
         return texts["load_closed"].format(count=load.concurrency)
     return texts["load_open"].format(rate=f"{load.requests_per_s:g}")
+
+
+def given(load: LoadView, metric: Metric) -> bool:
+    """Whether the load itself sets the metric: in an open loop the throughput is what arrives."""
+    return load.requests_per_s is not None and metric == "output_tokens_per_s"
 
 
 def verdict(gain: Ratio | None) -> str:

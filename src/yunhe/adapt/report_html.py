@@ -9,6 +9,7 @@ from typing import Final, Literal, get_args
 
 from yunhe.adapt.markup import Markup, join, tag, text
 from yunhe.adapt.report_charts import SERIES, Texts, before_after_chart, engine_order, frontier_chart, load_text
+from yunhe.adapt.report_gate_chart import MeasureName, gate_chart
 from yunhe.adapt.report_numbers import duration_text, moment_text, number, prefixed
 from yunhe.adapt.report_records import AdaptationView, CandidateView, FidelityView, LoadView
 from yunhe.adapt.report_roofline_chart import ceiling_text, roofline_chart
@@ -18,6 +19,7 @@ from yunhe.adapt.report_tables import (
     fidelity_table,
     findings_table,
     gains_table,
+    load_texts,
     log_table,
     roofline_table,
 )
@@ -42,7 +44,9 @@ _LEGEND: Final = (
     ("interval", "", '<path class="whisker interval" d="M1 9H17"></path>'),
     ("range", "", '<path class="whisker range" d="M1 9H17"></path>'),
     ("frontier", "", '<path class="frontier" d="M1 9H17"></path>'),
+    ("gate", "", '<path class="gate" d="M1 9H17"></path>'),
 )
+_BOUNDED: Final[tuple[MeasureName, ...]] = ("kl_nats", "top1_share", "perplexity_ratio")
 _METRICS: Final[tuple[Metric, ...]] = ("output_tokens_per_s", "ttft_s", "tpot_s")
 
 
@@ -266,7 +270,7 @@ def _frontier(view: AdaptationView, texts: Texts) -> Markup | None:
     if not view.frontier:
         return tag("section", tag("p", texts["none_yet"])) if not view.loads else None
     engines = [_key(_SOLID, name, f"point s{min(index, SERIES - 1)}") for index, name in enumerate(engine_order(view))]
-    keys = [_key(Markup(shape), texts[f"legend_{name}"], f"point {role}") for name, role, shape in _LEGEND]
+    keys = [_key(Markup(shape), texts[f"legend_{name}"], f"point shape {role}") for name, role, shape in _LEGEND]
     load = texts["load_closed"].format(count=view.workload.concurrencies[0])
     return tag(
         "section",
@@ -280,34 +284,13 @@ def _frontier(view: AdaptationView, texts: Texts) -> Markup | None:
 def _fidelity(view: AdaptationView, texts: Texts) -> Markup | None:
     if not view.fidelity:
         return None
-    base = next((one.numerics for one in view.candidates if one.is_baseline), "")
-    first = [one for one in view.fidelity if one.has_chosen or one.numerics == base]
-    rest = [one for one in view.fidelity if one not in first]
-    more = tag("div", *(_judged(one, texts) for one in rest), class_="two") if rest else None
-    shown = tag("div", *(_judged(one, texts) for one in first), class_="two") if first else None
-    return tag("div", _section(texts, "fidelity", "fidelity_lead"), shown, more)
-
-
-def _judged(found: FidelityView, texts: Texts) -> Markup:
-    colour = {"passed": "ok", "failed": "bad"}.get(found.verdict, "warn")
-    badge = tag("span", texts["chosen"], class_="pill accent") if found.has_chosen else None
-    facts = (
-        texts["reference"].format(name=found.reference),
-        texts["others_of"].format(count=len(found.candidates)),
-        f"{found.positions:,} {texts['positions']}",
-        f"{found.texts} {texts['texts']}",
-    )
-    unmeasured = texts["not_measured"].format(list=", ".join(found.unmeasured)) if found.unmeasured else None
-    return tag(
-        "section",
-        tag(
-            "h3", found.numerics, " ", tag("span", texts[f"gate_{found.verdict}"], class_=f"pill {colour}"), " ", badge
-        ),
-        tag("p", " · ".join(facts), class_="lead"),
-        tag("p", "; ".join(found.reasons), class_=f"reason {colour if colour != 'ok' else ''}".strip()),
-        tag("p", unmeasured, class_="lead") if unmeasured else None,
-        fidelity_table(found, texts),
-    )
+    charts = [
+        tag("div", tag("h3", texts[f"measure_{name}"]), chart)
+        for name in _BOUNDED
+        if (chart := gate_chart(view.fidelity, name, texts)) is not None
+    ]
+    panels = tag("div", *charts, class_="panels")
+    return _section(texts, "fidelity", "fidelity_lead", panels, fidelity_table(view, texts))
 
 
 def _roofline(view: AdaptationView, texts: Texts) -> Markup | None:
@@ -318,7 +301,7 @@ def _roofline(view: AdaptationView, texts: Texts) -> Markup | None:
         for one in view.roofline.ceilings
     )
     charts = (roofline_chart(view.roofline, texts, width) for width in _WIDTHS)
-    points = roofline_table(view.roofline, texts) if view.roofline.points else None
+    points = roofline_table(view.roofline, load_texts(view, texts), texts) if view.roofline.points else None
     said = tag("p", texts["roofline_speeds"].format(list=speeds), class_="lead")
     return _section(texts, "roofline_title", "roofline_lead", *charts, said, points)
 

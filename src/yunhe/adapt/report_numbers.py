@@ -37,8 +37,9 @@ def ratio_text(found: Ratio | None) -> str:
     """As 2.31× (2.25–2.36)."""
     if found is None or found.ratio is None:
         return NONE
-    ends = "" if found.low is None or found.high is None else f" ({found.low:.2f}–{found.high:.2f})"
-    return f"{found.ratio:.2f}×{ends}"
+    decimals = 2 if found.ratio >= 0.1 else 3
+    ends = "" if found.low is None or found.high is None else f" ({found.low:.{decimals}f}–{found.high:.{decimals}f})"
+    return f"{found.ratio:.{decimals}f}×{ends}"
 
 
 def ends_text(value: float, low: float | None, high: float | None, decimals: int) -> str:
@@ -53,6 +54,17 @@ def prefixed(value: float, unit: str) -> str:
         if abs(value) >= size:
             return f"{number(value / size)} {letter}{unit}"
     return f"{number(value)} {unit}"
+
+
+def tick_text(value: float) -> str:
+    """A round value at an axis."""
+    return f"{value:,.6g}" if abs(value) < 1e6 else prefixed_tick(value)
+
+
+def prefixed_tick(value: float) -> str:
+    """A round value with its prefix, as 200 G."""
+    size, letter = next(((size, letter) for size, letter in _PREFIXES if abs(value) >= size), (1.0, ""))
+    return f"{value / size:g} {letter}".rstrip()
 
 
 def duration_text(seconds: float) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 from yunhe.adapt.chart_parts import Frame, Labels, Scale, axes, picture, text_width
 from yunhe.adapt.markup import Markup, join, tag
 from yunhe.adapt.report_charts import Texts
-from yunhe.adapt.report_numbers import number, prefixed
+from yunhe.adapt.report_numbers import number, prefixed, prefixed_tick, tick_text
 from yunhe.adapt.report_records import Ceiling, OperatingPoint, RooflineView
 from yunhe.adapt.report_roofline import MAIN_MEMORY
 
@@ -30,7 +30,7 @@ def roofline_chart(view: RooflineView, texts: Texts, width: float) -> Markup:
     x = Scale(min(*intensities, 1.0) / 2, max(intensities) * 1.5, frame.left, frame.right, True)
     y = Scale(min(speeds) / 2.5, max(speeds), frame.bottom, frame.top, True)
     labels = Labels(frame)
-    roofs = [*_slopes(bands, peak, x, y, labels, texts), *_flats(peaks, memory, x, y, labels, texts)]
+    roofs = [*_slopes(bands, peak, x, y, texts), *_flats(peaks, memory, x, y, labels, texts)]
     for point in view.points:
         labels.keep_clear(x(point.operations_per_byte), y(point.operations_per_s), 7)
     marks = [_mark(index, one, x, y, texts) for index, one in enumerate(view.points)]
@@ -48,7 +48,7 @@ def roofline_chart(view: RooflineView, texts: Texts, width: float) -> Markup:
             x,
             y,
             (texts["axis_intensity"], texts["axis_operations"]),
-            (number, lambda value: prefixed(value, "")),
+            (tick_text, prefixed_tick),
             4 if narrow else 8,
         ),
         *roofs,
@@ -57,25 +57,35 @@ def roofline_chart(view: RooflineView, texts: Texts, width: float) -> Markup:
     )
 
 
-def _slopes(bands: Sequence[Ceiling], peak: float, x: Scale, y: Scale, labels: Labels, texts: Texts) -> list[Markup]:
-    """Bandwidths, each up to the highest peak; named where they enter the picture."""
+def _slopes(bands: Sequence[Ceiling], peak: float, x: Scale, y: Scale, texts: Texts) -> list[Markup]:
+    """Bandwidths, each up to the highest peak, named along the line; a name that has no room is left to the page."""
     made = []
-    lowest = math.inf
-    for one in sorted(bands, key=lambda band: band.value):
-        left = max(x.low, y.low / one.value)
-        right = min(x.high, peak / one.value)
+    named: list[float] = []
+    for one in sorted(bands, key=lambda band: band.name != MAIN_MEMORY):
+        left, right = max(x.low, y.low / one.value), min(x.high, peak / one.value)
         if left >= right:
             continue
+        start, end = (x(left), y(left * one.value)), (x(right), y(right * one.value))
         role = "roof" if one.name == MAIN_MEMORY else "roof tier"
-        path = f"M{x(left):.1f} {y(left * one.value):.1f}L{x(right):.1f} {y(right * one.value):.1f}"
+        line = tag("path", d=f"M{start[0]:.1f} {start[1]:.1f}L{end[0]:.1f} {end[1]:.1f}", class_=role)
         words = f"{ceiling_text(one, texts)} {prefixed(one.value, 'B/s')}"
-        # Names stand above their line's beginning, one line of text apart.
-        base = min(y(left * one.value) - 10, lowest - _LINE)
-        lowest = base
-        at = x(left) + 6
-        labels.taken.append((at, base - _LINE, at + text_width(words, 11), base + 3))
-        made.append(tag("g", tag("path", d=path, class_=role), tag("text", words, x=at, y=base, class_="hint")))
+        length = math.dist(start, end)
+        room = all(abs(start[1] - other) > _LINE * 1.6 for other in named) and text_width(words, 11) < length - 20
+        made.append(tag("g", line, _along(start, end, words) if room else None, tag("title", words)))
+        named.append(start[1])
     return made
+
+
+def _along(start: tuple[float, float], end: tuple[float, float], words: str) -> Markup:
+    """Just above a line, in its direction, ending near its upper end."""
+    angle = math.degrees(math.atan2(end[1] - start[1], end[0] - start[0]))
+    return tag(
+        "text",
+        words,
+        text_anchor="end",
+        transform=f"translate({end[0]:.1f} {end[1]:.1f}) rotate({angle:.2f}) translate(-14 -6)",
+        class_="hint",
+    )
 
 
 def _flats(peaks: Sequence[Ceiling], memory: float, x: Scale, y: Scale, labels: Labels, texts: Texts) -> list[Markup]:
@@ -113,4 +123,4 @@ def _mark(index: int, point: OperatingPoint, x: Scale, y: Scale, texts: Texts) -
         shape = tag("path", d=f"M{across:.1f} {down - 6:.1f}l6 11h-12z", class_=class_)
     else:
         shape = tag("circle", cx=across, cy=down, r=5, class_=class_)
-    return tag("g", tag("title", told), shape, class_=f"point {'base' if point.role == 'baseline' else 'chosen'}")
+    return tag("g", tag("title", told), shape, class_=f"point r {'base' if point.role == 'baseline' else 'chosen'}")

@@ -326,8 +326,10 @@ def fidelity_evidence(weight_format: str) -> FidelityPart:
         top1_share=_estimate(top1, 0.012),
         perplexity_ratio=_estimate(_PERPLEXITY[weight_format], 0.004),
         greedy_agreement_tokens=_estimate(21.5 if passed else 2.1, 3.0),
-        task=TaskScore(items=80, reference_correct=41, candidate_correct=40 if passed else 22, p_value=1.0),
-        text_digests={"prose-simulated": "c" * 64},
+        task=TaskScore(
+            items=80, reference_correct=41, candidate_correct=40 if passed else 22, p_value=1.0 if passed else 0.0004
+        ),
+        text_digests={f"prose-simulated-{number}": "c" * 64 for number in range(12)},
     )
 
 
