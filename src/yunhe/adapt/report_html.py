@@ -294,14 +294,14 @@ def _fidelity(view: AdaptationView, texts: Texts) -> Markup | None:
 
 
 def _roofline(view: AdaptationView, texts: Texts) -> Markup | None:
-    if view.roofline is None:
+    if view.roofline is None or not view.roofline.points:
         return None
     speeds = ", ".join(
         f"{ceiling_text(one, texts)} {prefixed(one.value, 'B/s' if one.kind == 'bandwidth' else 'op/s')} ({one.source})"
         for one in view.roofline.ceilings
     )
     charts = (roofline_chart(view.roofline, texts, width) for width in _WIDTHS)
-    points = roofline_table(view.roofline, load_texts(view, texts), texts) if view.roofline.points else None
+    points = roofline_table(view.roofline, load_texts(view, texts), texts)
     said = tag("p", texts["roofline_speeds"].format(list=speeds), class_="lead")
     return _section(texts, "roofline_title", "roofline_lead", *charts, said, points)
 
