@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from yunhe.sdk import Client
     from yunhe.sdk.adaptations import Adaptation
 
-#: The journal grows every few seconds.
-POLL_S = 1.0
+#: The journal grows every few seconds, and asking costs time of the machine that is being measured.
+POLL_S = 2.0
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 

@@ -40,6 +40,8 @@ CONFIRM_SHARE_MAX: Final = 0.4
 FIDELITY_S: Final = 45.0
 #: A busy machine is looked at so often, for a second each, before a window is tried all the same.
 CALM_TRIES: Final = 30
+#: Saying so wakes control, which is work on the same machine.
+CALM_SAID_EVERY: Final = 10
 #: The confirmation may outlast the budget by this share rather than end without enough rounds.
 OVERTIME_SHARE: Final = 0.25
 
@@ -255,7 +257,8 @@ class Tuner:
             busy = await self._busy()
             if busy <= limit:
                 break
-            self._say(self.phase, f"waits for the machine: others use {busy:.0%} of it ({waited + 1}/{CALM_TRIES})")
+            if waited % CALM_SAID_EVERY == 0:
+                self._say(self.phase, f"waits for the machine: others use {busy:.0%} of it")
         self._say(self.phase, before)
 
     async def _fidelity(self, candidate: Candidate, running: Running) -> FidelityPart:
