@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +72,9 @@ class Stage:
     ):
         self._supervisor = supervisor
         self._launches = launches
-        # The end of an id is its random part.
-        self._prefix = f"{TRIAL_PREFIX}{adaptation_id[-10:]}"
+        # The end of an id is its random part. The word after it keeps what a killed agent left behind apart: its
+        # successor stops that, and must not take it for its own.
+        self._prefix = f"{TRIAL_PREFIX}{adaptation_id[-10:]}-{secrets.token_hex(3)}"
         self._model, self._cards = model, cards
         self._alive: OrderedDict[str, str] = OrderedDict()
         self._starts = 0
