@@ -144,11 +144,11 @@ def _shown() -> Iterator[Any]:
         with Live(console=Console(stderr=True), refresh_per_second=4, transient=True) as live:
             yield lambda api, now: live.update(progress_panel(api.adaptations.view(now.id)))
     else:
-        said = {""}
+        said = [""]
 
         def line(api: Client, now: Adaptation) -> None:
-            if now.activity not in said:
-                said.add(now.activity)
+            if now.activity != said[-1]:
+                said.append(now.activity)
                 note(f"{now.used_s:6.0f} s  {now.state}: {now.activity}")
 
         yield line
