@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import HTMLResponse
 
 from yunhe.accounts import permissions
@@ -62,7 +62,8 @@ async def view(adaptation: IdPath, _caller: Caller, svc: Svc) -> dict[str, Any]:
 @router.get(
     "/{adaptation}/report",
     operation_id="adaptation_report",
-    response_class=HTMLResponse,
+    # Not HTMLResponse: the document would then say that errors are pages too.
+    response_class=Response,
     responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **documented(404)},
 )
 async def report(adaptation: IdPath, _caller: Caller, svc: Svc, language: Language = "en") -> HTMLResponse:
