@@ -50,7 +50,7 @@ def candidate_views(
                 windows_accepted=sum(not window.reasons for window in own),
                 windows_rejected=sum(bool(window.reasons) for window in own),
                 rejections=_rejections(own),
-                speeds=speeds([one.sample for one in own if not one.reasons], state.problem.objective.slo),
+                speeds=speeds(tuple(one.sample for one in own if not one.reasons), state.problem.objective.slo),
                 gain=_gain(state, own, windows[state.problem.baseline.id]),
                 gate=state.verdicts.get(candidate.numerics, "unmeasured"),
                 finding=FindingView(candidate=name, cause=found.cause, detail=found.detail, rung=found.rung)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -42,8 +43,12 @@ def spread(values: Sequence[float]) -> Spread | None:
     )
 
 
-def speeds(samples: Sequence[Sample], slo: Slo) -> Speeds | None:
-    """What accepted windows of one candidate say; None without one."""
+@lru_cache(maxsize=512)
+def speeds(samples: tuple[Sample, ...], slo: Slo) -> Speeds | None:
+    """What accepted windows of one candidate say; None without one.
+
+    Kept, because who follows an adaptation asks every second, and only the candidate under way has changed.
+    """
     if not samples:
         return None
     whole = summarise(samples, slo, np.random.default_rng(_SEED))
