@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from yunhe.cli import recipe_verify
 from yunhe.cli.connect import client
 from yunhe.cli.invocation import current, remote_command
 from yunhe.cli.output import Column, done, emit_json, emit_list, emit_rows, note
@@ -181,3 +182,6 @@ def revoke_key(key_id: str, why: str) -> None:
     """Refuse whatever a key signed, also before."""
     with client() as api:
         done("Whatever this key signed is refused.", api.recipe_keys.revoke(key_id, why))
+
+
+command.add_command(recipe_verify.command)
