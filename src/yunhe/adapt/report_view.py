@@ -74,8 +74,6 @@ def adaptation_view(
     loads = _loads(confirmed, state, ended.chosen if ended else None)
     chosen = ended.chosen if ended else None
     candidates = candidate_views(state, entries, numbers, chosen) if state else ()
-    requests = order.spec.workload.requests
-    mean_input = sum(one.input_tokens * one.share for one in requests) / sum(one.share for one in requests)
     return AdaptationView(
         adaptation_id=order.adaptation_id,
         title=_title(order, cards),
@@ -100,13 +98,22 @@ def adaptation_view(
         frontier=_frontier(state, candidates) if state else (),
         loads=loads,
         fidelity=fidelity_views(entries, state, chosen),
-        findings=tuple(
-            FindingView(candidate=one.candidate, cause=one.cause, detail=one.detail, rung=one.rung)
-            for one in (state.findings if state else ())
-        ),
+        findings=_findings(state) if state else (),
         log=log_lines(entries, numbers, order.spec.workload.slo),
-        roofline=roofline_view(cards, order.model, loads, mean_input),
+        roofline=roofline_view(cards, order.model, loads, _mean_input_tokens(order)),
     )
+
+
+def _findings(state: State) -> tuple[FindingView, ...]:
+    return tuple(
+        FindingView(candidate=one.candidate, cause=one.cause, detail=one.detail, rung=one.rung)
+        for one in state.findings
+    )
+
+
+def _mean_input_tokens(order: TuningOrder) -> float:
+    requests = order.spec.workload.requests
+    return sum(one.input_tokens * one.share for one in requests) / sum(one.share for one in requests)
 
 
 def _title(order: TuningOrder, cards: Sequence[Card]) -> str:
