@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from yunhe.adapt.adaptation import TuningOrder, read_entry
 from yunhe.adapt.report_html import Language, report_html
 from yunhe.adapt.report_records import AdaptationView
@@ -32,18 +34,21 @@ class AdaptationViews:
             stored = await adaptations.entries(tx, one.id, 0, ENTRIES_MAX)
             placed = await pool.cards_of(tx, (one.centre_id,))
             cards = [found.card for found in placed if found.card.uid in one.assignment.cards]
-        return adaptation_view(
-            _order(one),
-            [read_entry(entry.document) for entry in stored],
-            cards=cards,
-            phase=one.state,
-            activity=one.activity,
-            used_s=one.used_s,
+        # A long journal takes a good part of a second, in which others want their answers.
+        return await asyncio.to_thread(
+            lambda: adaptation_view(
+                _order(one),
+                [read_entry(entry.document) for entry in stored],
+                cards=cards,
+                phase=one.state,
+                activity=one.activity,
+                used_s=one.used_s,
+            )
         )
 
     async def report(self, adaptation_id: str, language: Language) -> str:
         """The view as one self-contained HTML page. Raises NotFound."""
-        return report_html(await self.view(adaptation_id), language)
+        return await asyncio.to_thread(report_html, await self.view(adaptation_id), language)
 
 
 def _order(one: Adaptation) -> TuningOrder:
