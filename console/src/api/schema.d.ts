@@ -702,6 +702,314 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/adaptations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List All
+         * @description Adaptations, newest first.
+         */
+        get: operations["adaptation_list"];
+        put?: never;
+        /**
+         * Create
+         * @description Have a centre find, measure and prove the best way to run a model on its cards (centre operator).
+         */
+        post: operations["adaptation_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/adaptations/{adaptation}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get
+         * @description An adaptation, and what is under way.
+         */
+        get: operations["adaptation_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/adaptations/{adaptation}/entries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Entries
+         * @description Its journal from an entry on: ask again with `next` to follow it.
+         */
+        get: operations["adaptation_entries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/adaptations/{adaptation}/view": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * View
+         * @description Everything that is known by now, summed up: candidates, frontier, before and after, fidelity, findings, log.
+         */
+        get: operations["adaptation_view"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/adaptations/{adaptation}/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Report
+         * @description The view as one self-contained page.
+         */
+        get: operations["adaptation_report"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/adaptations/{adaptation}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel
+         * @description Stop it; what was measured stays (centre operator).
+         */
+        post: operations["adaptation_cancel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/recipes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List All
+         * @description Signed recipes, newest first; those of one model, chip and engine.
+         */
+        get: operations["recipe_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/recipes/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Diff
+         * @description How two recipes differ.
+         */
+        get: operations["recipe_diff"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/recipes/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take In
+         * @description Keep a signed recipe of somebody who is trusted; the body is the exported file as it is (centre operator).
+         */
+        post: operations["recipe_import"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/recipes/{recipe}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get
+         * @description A recipe with its evidence, whether it is believed, and where it may be used.
+         */
+        get: operations["recipe_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/recipes/{recipe}/envelope": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Envelope
+         * @description The signed recipe, byte for byte, for others to import.
+         */
+        get: operations["recipe_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/recipes/{recipe}/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Revoke
+         * @description Refuse it from now on (centre operator).
+         */
+        post: operations["recipe_revoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/recipe-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Keys
+         * @description The trust list: whose recipes are believed here.
+         */
+        get: operations["recipe_key_list"];
+        put?: never;
+        /**
+         * Add Key
+         * @description Believe what a key signs (centre operator).
+         */
+        post: operations["recipe_key_add"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/recipe-keys/{key_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove Key
+         * @description Believe a key no longer (centre operator).
+         */
+        delete: operations["recipe_key_remove"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/recipe-keys/{key_id}/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Revoke Key
+         * @description Refuse whatever a key signed, also before (centre operator).
+         */
+        post: operations["recipe_key_revoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/prices": {
         parameters: {
             query?: never;
@@ -851,6 +1159,68 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * Adaptation
+         * @description The search for the best way to run a model on a centre's cards.
+         */
+        Adaptation: {
+            /** Id */
+            id: string;
+            /** Project Id */
+            project_id: string | null;
+            /** Model */
+            model: string;
+            /** Centre */
+            centre: string;
+            /** Chip */
+            chip: string;
+            /** Cards */
+            cards: string[];
+            /** @description What a gain is over. */
+            baseline: components["schemas"]["RecipeRef"];
+            /** Baseline Engine */
+            baseline_engine: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "waiting" | "starting" | "searching" | "confirming" | "finished" | "failed" | "cancelled";
+            /**
+             * State Since
+             * Format: date-time
+             */
+            state_since: string;
+            /**
+             * Activity
+             * @description What is under way, what it waits for, or why it ended.
+             */
+            activity: string;
+            /**
+             * Used S
+             * @description Of spec.duration_s.
+             */
+            used_s: number;
+            /**
+             * Entries
+             * @description Of the journal, stored so far.
+             */
+            entries: number;
+            spec: components["schemas"]["Spec"];
+            /** Cancel Asked */
+            cancel_asked: boolean;
+            /**
+             * Recipe Id
+             * @description Of the signed recipe that came of it.
+             */
+            recipe_id: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Finished At */
+            finished_at: string | null;
+        };
+        /**
          * Balance
          * @description A project's credit.
          */
@@ -980,6 +1350,28 @@ export interface components {
             join_token: string;
         };
         /**
+         * Change
+         * @description One field that differs.
+         */
+        Change: {
+            /** Path */
+            path: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "changed" | "added" | "removed";
+            /** Left */
+            left: unknown;
+            /** Right */
+            right: unknown;
+            /**
+             * Line
+             * @description The change in words.
+             */
+            line: string;
+        };
+        /**
          * Deployment
          * @description A wanted model service and how it fares.
          */
@@ -1049,6 +1441,18 @@ export interface components {
             error: string;
         };
         /**
+         * EngineSettings
+         * @description One candidate as somebody names it.
+         */
+        EngineSettings: {
+            /** Engine */
+            engine: string;
+            /** Settings */
+            settings: {
+                [key: string]: boolean | number | string;
+            };
+        };
+        /**
          * Entry
          * @description A balanced money record: its postings sum to zero.
          */
@@ -1101,6 +1505,20 @@ export interface components {
             };
         };
         /**
+         * Estimate
+         * @description A number and the interval that it lies in; null where there were too few repeats for one.
+         */
+        Estimate: {
+            /** Value */
+            value: number;
+            /** Low */
+            low: number | null;
+            /** High */
+            high: number | null;
+            /** Confidence */
+            confidence: number | null;
+        };
+        /**
          * Event
          * @description A state change with its reason.
          */
@@ -1141,6 +1559,18 @@ export interface components {
             tokens_per_s: number | null;
         };
         /**
+         * Fidelity
+         * @description How close the answers stay to the reference weights'.
+         */
+        Fidelity: {
+            /** Verdict */
+            verdict: string;
+            /** Use Class */
+            use_class: string;
+            kl_nats: components["schemas"]["Estimate"];
+            top1_share: components["schemas"]["Estimate"];
+        };
+        /**
          * Figures
          * @description What the gateways saw of the roll-out's replicas; null where no stream has told it.
          */
@@ -1157,6 +1587,19 @@ export interface components {
             tpot_p50_s: number | null;
         };
         /**
+         * Gain
+         * @description The recipe over the baseline under one load, by repeats taken in turns.
+         */
+        Gain: {
+            /** Load */
+            load: string;
+            /** Metric */
+            metric: string;
+            ratio: components["schemas"]["Estimate"];
+            /** Pairs */
+            pairs: number;
+        };
+        /**
          * Guards
          * @description Bounds that the new recipe must keep; null where nothing is promised.
          *
@@ -1171,6 +1614,49 @@ export interface components {
             error_share: number;
             /** Slowdown Max */
             slowdown_max: number | null;
+        };
+        /**
+         * Journal
+         * @description A part of an adaptation's journal.
+         */
+        Journal: {
+            /** Data */
+            data: components["schemas"]["JournalEntry"][];
+            /**
+             * Next
+             * @description Send it as `since` for what follows.
+             */
+            next: number;
+            /**
+             * Ended
+             * @description Nothing will follow.
+             */
+            ended: boolean;
+        };
+        /**
+         * JournalEntry
+         * @description One line of a journal.
+         */
+        JournalEntry: {
+            /** Number */
+            number: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Type
+             * @description begun, windowed, gated, crashed, resumed, noted, judged, confirmed, ended ...
+             */
+            type: string;
+            /**
+             * Entry
+             * @description As the centre wrote it.
+             */
+            entry: {
+                [key: string]: unknown;
+            };
         };
         /**
          * Key
@@ -1454,6 +1940,49 @@ export interface components {
             role: components["schemas"]["Role"];
         };
         /**
+         * NewAdaptation
+         * @description What to adapt, where, for what.
+         */
+        NewAdaptation: {
+            /** Model */
+            model: string;
+            /** Centre */
+            centre: string;
+            /**
+             * Chip
+             * @description Of the cards; null: the broker chooses.
+             */
+            chip?: string | null;
+            /**
+             * Workload
+             * @description A known one by its name, or one of your own.
+             * @default decode
+             */
+            workload: ("chat" | "decode" | "prefill") | components["schemas"]["NewWorkload"];
+            /**
+             * Use Class
+             * @default chat
+             * @enum {string}
+             */
+            use_class: "chat" | "code" | "exact";
+            /**
+             * Duration S
+             * @description Of the whole.
+             * @default 840
+             */
+            duration_s: number;
+            /** Trials */
+            trials?: number | null;
+            /** Engines */
+            engines?: string[];
+            only?: components["schemas"]["NewEngineSettings"] | null;
+            /**
+             * Seed
+             * @default 1
+             */
+            seed: number;
+        };
+        /**
          * NewCentre
          * @description A centre to expect an agent from.
          */
@@ -1503,6 +2032,18 @@ export interface components {
             /** Centre */
             centre?: string | null;
             external?: components["schemas"]["NewExternalServer"] | null;
+        };
+        /**
+         * NewEngineSettings
+         * @description One candidate.
+         */
+        NewEngineSettings: {
+            /** Engine */
+            engine: string;
+            /** Settings */
+            settings?: {
+                [key: string]: boolean | number | string;
+            };
         };
         /**
          * NewExternalModel
@@ -1621,6 +2162,16 @@ export interface components {
             probe_expect?: string | null;
         };
         /**
+         * NewObjectives
+         * @description What a request must keep to count as good.
+         */
+        NewObjectives: {
+            /** Ttft S */
+            ttft_s?: number | null;
+            /** Tpot S */
+            tpot_s?: number | null;
+        };
+        /**
          * NewOrganisation
          * @description An organisation to make.
          */
@@ -1671,6 +2222,21 @@ export interface components {
             name?: string | null;
         };
         /**
+         * NewRequestShape
+         * @description Requests of one length.
+         */
+        NewRequestShape: {
+            /** Input Tokens */
+            input_tokens: number;
+            /** Output Tokens */
+            output_tokens: number;
+            /**
+             * Share
+             * @default 1
+             */
+            share: number;
+        };
+        /**
          * NewRollout
          * @description A recipe to roll out: a signed one by its id, or one given here.
          */
@@ -1699,6 +2265,23 @@ export interface components {
             guards?: components["schemas"]["NewGuards"] | null;
         };
         /**
+         * NewTrustedKey
+         * @description A key to believe; compare its id with the maker by another way first.
+         */
+        NewTrustedKey: {
+            /** Name */
+            name: string;
+            /**
+             * Public Key
+             * @description 32 bytes, hexadecimal.
+             */
+            public_key: string;
+            /** Valid From */
+            valid_from?: string | null;
+            /** Valid Until */
+            valid_until?: string | null;
+        };
+        /**
          * NewUser
          * @description A user to make; without roles it is an ordinary user.
          */
@@ -1712,6 +2295,28 @@ export interface components {
              * @default []
              */
             roles: ("platform_admin" | "centre_operator")[];
+        };
+        /**
+         * NewWorkload
+         * @description A workload of the caller's own; the search compares by the first concurrency.
+         */
+        NewWorkload: {
+            /**
+             * Name
+             * @default own
+             */
+            name: string;
+            /** Requests */
+            requests: components["schemas"]["NewRequestShape"][];
+            /** Concurrencies */
+            concurrencies?: number[];
+            /**
+             * Open Loop Share
+             * @default 0.7
+             */
+            open_loop_share: number;
+            /** @default {} */
+            slo: components["schemas"]["NewObjectives"];
         };
         /**
          * Node
@@ -1732,6 +2337,16 @@ export interface components {
             cards: number;
         };
         /**
+         * Objectives
+         * @description What a request must keep to count as good; null: no bound.
+         */
+        Objectives: {
+            /** Ttft S */
+            ttft_s: number | null;
+            /** Tpot S */
+            tpot_s: number | null;
+        };
+        /**
          * Organisation
          * @description A customer or an institution; owns projects.
          */
@@ -1745,6 +2360,16 @@ export interface components {
              * Format: date-time
              */
             created_at: string;
+        };
+        /** Page[Adaptation] */
+        AdaptationPage: {
+            /** Data */
+            data: components["schemas"]["Adaptation"][];
+            /**
+             * Next
+             * @description Send it as `after` for what follows; null at the end.
+             */
+            next: string | null;
         };
         /** Page[Card] */
         CardPage: {
@@ -1876,6 +2501,16 @@ export interface components {
              */
             next: string | null;
         };
+        /** Page[Recipe] */
+        RecipePage: {
+            /** Data */
+            data: components["schemas"]["Recipe"][];
+            /**
+             * Next
+             * @description Send it as `after` for what follows; null at the end.
+             */
+            next: string | null;
+        };
         /** Page[Replica] */
         ReplicaPage: {
             /** Data */
@@ -1890,6 +2525,16 @@ export interface components {
         RolloutPage: {
             /** Data */
             data: components["schemas"]["Rollout"][];
+            /**
+             * Next
+             * @description Send it as `after` for what follows; null at the end.
+             */
+            next: string | null;
+        };
+        /** Page[TrustedKey] */
+        TrustedKeyPage: {
+            /** Data */
+            data: components["schemas"]["TrustedKey"][];
             /**
              * Next
              * @description Send it as `after` for what follows; null at the end.
@@ -1947,6 +2592,25 @@ export interface components {
             old: string;
             /** New */
             new: string;
+        };
+        /**
+         * Place
+         * @description Whether the recipe may be used on the cards of one chip of one node.
+         */
+        Place: {
+            /** Centre */
+            centre: string;
+            /** Node */
+            node: string;
+            /** Chip */
+            chip: string;
+            /**
+             * Outcome
+             * @enum {string}
+             */
+            outcome: "applies" | "needs force" | "never";
+            /** Reasons */
+            reasons: string[];
         };
         /**
          * Policy
@@ -2041,6 +2705,136 @@ export interface components {
             suspended_reason?: string | null;
         };
         /**
+         * Recipe
+         * @description How to run a model on a chip, with evidence, signed.
+         */
+        Recipe: {
+            /**
+             * Id
+             * @description Content id: the same content has the same id everywhere.
+             */
+            id: string;
+            /** Model */
+            model: string;
+            /** Chip */
+            chip: string;
+            /** Engine */
+            engine: string;
+            /** Engine Version */
+            engine_version: string;
+            /**
+             * Workload
+             * @description In a few words.
+             */
+            workload: string;
+            /** Gains */
+            gains: components["schemas"]["Gain"][];
+            fidelity: components["schemas"]["Fidelity"];
+            /**
+             * Made By
+             * @description As the maker says; who signed is told by the key.
+             */
+            made_by: string;
+            /**
+             * Made At
+             * Format: date-time
+             */
+            made_at: string;
+            /** Key Id */
+            key_id: string;
+            /**
+             * Origin
+             * @enum {string}
+             */
+            origin: "local" | "imported";
+            /**
+             * Created At
+             * Format: date-time
+             * @description Kept here since.
+             */
+            created_at: string;
+            /** Revoked At */
+            revoked_at: string | null;
+            /** Revoked Why */
+            revoked_why: string | null;
+        };
+        /**
+         * RecipeDetail
+         * @description A recipe with all that is in it.
+         */
+        RecipeDetail: {
+            /**
+             * Id
+             * @description Content id: the same content has the same id everywhere.
+             */
+            id: string;
+            /** Model */
+            model: string;
+            /** Chip */
+            chip: string;
+            /** Engine */
+            engine: string;
+            /** Engine Version */
+            engine_version: string;
+            /**
+             * Workload
+             * @description In a few words.
+             */
+            workload: string;
+            /** Gains */
+            gains: components["schemas"]["Gain"][];
+            fidelity: components["schemas"]["Fidelity"];
+            /**
+             * Made By
+             * @description As the maker says; who signed is told by the key.
+             */
+            made_by: string;
+            /**
+             * Made At
+             * Format: date-time
+             */
+            made_at: string;
+            /** Key Id */
+            key_id: string;
+            /**
+             * Origin
+             * @enum {string}
+             */
+            origin: "local" | "imported";
+            /**
+             * Created At
+             * Format: date-time
+             * @description Kept here since.
+             */
+            created_at: string;
+            /** Revoked At */
+            revoked_at: string | null;
+            /** Revoked Why */
+            revoked_why: string | null;
+            verdict: components["schemas"]["RecipeVerdict"];
+            /** Places */
+            places: components["schemas"]["Place"][];
+            /**
+             * Document
+             * @description What was signed, as JSON; its schema is yunhe.recipe/1.
+             */
+            document: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * RecipeDiff
+         * @description How two recipes differ; empty when they say the same.
+         */
+        RecipeDiff: {
+            /** A */
+            a: string;
+            /** B */
+            b: string;
+            /** Changes */
+            changes: components["schemas"]["Change"][];
+        };
+        /**
          * RecipeRef
          * @description How the model is run.
          */
@@ -2053,6 +2847,22 @@ export interface components {
             settings: {
                 [key: string]: boolean | number | string;
             };
+        };
+        /**
+         * RecipeVerdict
+         * @description Whether the recipe is believed here and now.
+         */
+        RecipeVerdict: {
+            /** Accepted */
+            accepted: boolean;
+            /** Refusal */
+            refusal: string | null;
+            /** Reason */
+            reason: string;
+            /** Next Step */
+            next_step: string;
+            /** Signed By */
+            signed_by: string | null;
         };
         /**
          * Replica
@@ -2114,6 +2924,26 @@ export interface components {
          * @enum {string}
          */
         ReplicaState: "pending" | "starting" | "probing" | "ready" | "unhealthy" | "draining" | "stopping" | "stopped" | "failed";
+        /**
+         * RequestShape
+         * @description Requests of one length, and their share among all.
+         */
+        RequestShape: {
+            /** Input Tokens */
+            input_tokens: number;
+            /** Output Tokens */
+            output_tokens: number;
+            /** Share */
+            share: number;
+        };
+        /**
+         * Revocation
+         * @description Why something is taken back.
+         */
+        Revocation: {
+            /** Why */
+            why: string;
+        };
         /**
          * Role
          * @description What a user is, platform-wide (the first two) or within one project (the last two).
@@ -2206,6 +3036,33 @@ export interface components {
             password: string;
         };
         /**
+         * Spec
+         * @description What was asked for.
+         */
+        Spec: {
+            /** Model */
+            model: string;
+            workload: components["schemas"]["Workload"];
+            /**
+             * Use Class
+             * @enum {string}
+             */
+            use_class: "chat" | "code" | "exact";
+            /** Duration S */
+            duration_s: number;
+            /** Trials */
+            trials: number | null;
+            /**
+             * Engines
+             * @description Engines to search; empty: all that the centre has.
+             */
+            engines: string[];
+            /** @description The one candidate that is measured, without a search. */
+            only: components["schemas"]["EngineSettings"] | null;
+            /** Seed */
+            seed: number;
+        };
+        /**
          * Status
          * @description The instance at a glance.
          */
@@ -2242,6 +3099,37 @@ export interface components {
              * @description Requests that ended in an upstream error, a time-out or a crash.
              */
             errors: number;
+        };
+        /**
+         * TrustedKey
+         * @description A key whose recipes are believed for a time.
+         */
+        TrustedKey: {
+            /**
+             * Key Id
+             * @description sha256 of the public key.
+             */
+            key_id: string;
+            /** Name */
+            name: string;
+            /**
+             * Own
+             * @description This instance signs with it.
+             */
+            own: boolean;
+            /** Public Key */
+            public_key: string;
+            /**
+             * Valid From
+             * Format: date-time
+             */
+            valid_from: string;
+            /** Valid Until */
+            valid_until: string | null;
+            /** Revoked At */
+            revoked_at: string | null;
+            /** Revoked Why */
+            revoked_why: string | null;
         };
         /**
          * Usage
@@ -2413,6 +3301,21 @@ export interface components {
             sum_micro: number;
             /** Problems */
             problems: components["schemas"]["LedgerProblem"][];
+        };
+        /**
+         * Workload
+         * @description What candidates are loaded with.
+         */
+        Workload: {
+            /** Name */
+            name: string;
+            /** Requests */
+            requests: components["schemas"]["RequestShape"][];
+            /** Concurrencies */
+            concurrencies: number[];
+            /** Open Loop Share */
+            open_loop_share: number;
+            slo: components["schemas"]["Objectives"];
         };
     };
     responses: never;
@@ -5902,6 +6805,1334 @@ export interface operations {
             };
             /** @description The caller's role, or the key's scopes or project, do not allow this. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    adaptation_list: {
+        parameters: {
+            query?: {
+                /** @description Model name. */
+                model?: string | null;
+                /** @description Id or name. */
+                centre?: string | null;
+                /** @description How many at most. */
+                limit?: number;
+                /** @description `next` of the page before. */
+                after?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdaptationPage"];
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours to see. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    adaptation_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewAdaptation"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Adaptation"];
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours to see. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description That clashes with something that exists. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is larger than the limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is not application/json. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    adaptation_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                adaptation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Adaptation"];
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours to see. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    adaptation_entries: {
+        parameters: {
+            query?: {
+                /** @description Number of the first entry wanted. */
+                since?: number;
+                /** @description How many at most. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                adaptation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Journal"];
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours to see. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    adaptation_view: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                adaptation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours to see. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    adaptation_report: {
+        parameters: {
+            query?: {
+                /** @description Of the page. */
+                language?: "en" | "zh-CN";
+            };
+            header?: never;
+            path: {
+                adaptation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours to see. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    adaptation_cancel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                adaptation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Adaptation"];
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours to see. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description That clashes with something that exists. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    recipe_list: {
+        parameters: {
+            query?: {
+                /** @description Model name. */
+                model?: string | null;
+                /** @description Chip id. */
+                chip?: string | null;
+                /** @description Engine name. */
+                engine?: string | null;
+                /** @description How many at most. */
+                limit?: number;
+                /** @description `next` of the page before. */
+                after?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecipePage"];
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    recipe_diff: {
+        parameters: {
+            query: {
+                /** @description Id, or its beginning. */
+                a: string;
+                /** @description Id, or its beginning. */
+                b: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecipeDiff"];
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours to see. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description That clashes with something that exists. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    recipe_import: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description A signed recipe, byte for byte. */
+        requestBody: {
+            content: {
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recipe"];
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description That clashes with something that exists. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is larger than the limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is not application/json. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    recipe_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Content id, or its beginning. */
+                recipe: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecipeDetail"];
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours to see. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description That clashes with something that exists. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    recipe_export: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Content id, or its beginning. */
+                recipe: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A signed recipe, byte for byte. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours to see. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description That clashes with something that exists. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    recipe_revoke: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Content id, or its beginning. */
+                recipe: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Revocation"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recipe"];
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours to see. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description That clashes with something that exists. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is larger than the limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is not application/json. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    recipe_key_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrustedKeyPage"];
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    recipe_key_add: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTrustedKey"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrustedKey"];
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description That clashes with something that exists. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is larger than the limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is not application/json. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    recipe_key_remove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of a public key. */
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours to see. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description That clashes with something that exists. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A part that this needs does not answer right now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    recipe_key_revoke: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of a public key. */
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Revocation"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrustedKey"];
+                };
+            };
+            /** @description The request is not valid; details.fields says where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This needs a valid credential. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's role, or the key's scopes or project, do not allow this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours to see. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description That clashes with something that exists. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is larger than the limit. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is not application/json. */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
