@@ -1,4 +1,4 @@
-"""`yunhe chip`: the catalogue of chips."""
+"""`yunhe chip`: the catalogue of chips, and measuring the one that is here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import Any, Final
 
 import click
 
+from yunhe.cli.calibrating import ask_calibration, show_calibration
+from yunhe.cli.connect import configuration
+from yunhe.cli.installing import follow
 from yunhe.cli.invocation import current, local_command
 from yunhe.cli.output import cells, emit_json, emit_rows, note
 from yunhe.cli.planner import ask_planner
@@ -23,7 +26,7 @@ _TERA: Final = 1e12
 
 @click.group("chip")
 def command() -> None:
-    """The catalogue of chips: what is known of each, and who says so."""
+    """The catalogue of chips: what is known of each, and who says so; and measuring your own."""
 
 
 @command.command("list")
@@ -100,6 +103,26 @@ def diff(first: str, second: str) -> None:
         for one in answer["differences"]
     ]
     emit_rows(cells("field", *names, "second / first", right=(*names, "second / first")), rows)
+
+
+@command.command("calibrate")
+@click.option("--engine", "engines", multiple=True, help="Only this one; may be repeated (default: all installed).")
+@click.option("--model", help="A GGUF file to probe with (default: the model that comes with Yunhe).")
+@local_command
+def calibrate(engines: tuple[str, ...], model: str | None) -> None:
+    """Measure the chip of this machine and every engine on it, in less than three minutes.
+
+    No server is needed. `yunhe plan MODEL --chip THIS` then predicts by what was measured here.
+    """
+    arguments = ["--home", str(configuration().settings.home)]
+    arguments += [word for name in engines for word in ("--engine", name)]
+    if model:
+        arguments += ["--model", model]
+    done = follow(ask_calibration(*arguments))
+    if current().as_json:
+        emit_json(done["calibration"])
+        return
+    show_calibration(done["calibration"], done["path"])
 
 
 def _values(chip: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

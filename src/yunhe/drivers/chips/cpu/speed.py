@@ -27,6 +27,7 @@ _UNITS: Final = {
     "dot_bf16_avx512": "flop_per_s",
     "dot_int8_avx512": "op_per_s",
 }
+_DTYPES: Final = {"matmul_f32": "f32", "dot_bf16_avx512": "bf16", "dot_int8_avx512": "int8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class SpeedKind:
     unit: str
     #: Of readings: bytes that are read again and again, over all cores.
     working_set_bytes: int | None = None
+    #: Of peaks: the operands' format.
+    dtype: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ def peak_kinds(features: Sequence[str]) -> tuple[SpeedKind, ...]:
         names.append("dot_bf16_avx512")
     if "avx512_vnni" in features:
         names.append("dot_int8_avx512")
-    return tuple(SpeedKind(name, _UNITS[name]) for name in names)
+    return tuple(SpeedKind(name, _UNITS[name], dtype=_DTYPES[name]) for name in names)
 
 
 def read_kinds() -> tuple[SpeedKind, ...]:
