@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from yunhe.agent.tuning import host
 from yunhe.agent.tuning.client import Answer, Ask, Connection, RequestFailed
+from yunhe.agent.tuning.orphans import die_with_parent
 from yunhe.agent.tuning.prompts import PromptMaker
 
 #: Requests before the clock starts, so that no window pays for first touches; each this long.
@@ -160,6 +161,7 @@ class Window:
 
 def main() -> int:
     """Exit status 0 with a result; 1 with the reason on standard error when nothing could be loaded."""
+    die_with_parent()
     ask = msgspec.json.decode(sys.stdin.buffer.read(), type=LoadAsk)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

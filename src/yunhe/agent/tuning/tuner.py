@@ -39,7 +39,7 @@ CONFIRM_SHARE_MAX: Final = 0.4
 #: What the gate is expected to take until one was measured.
 FIDELITY_S: Final = 45.0
 #: A busy machine is looked at so often, for a second each, before a window is tried all the same.
-CALM_TRIES: Final = 30
+CALM_TRIES: Final = 90
 #: Saying so wakes control, which is work on the same machine.
 CALM_SAID_EVERY: Final = 10
 #: The confirmation may outlast the budget by this share rather than end without enough rounds.

@@ -12,6 +12,7 @@ from yunhe.adapt.adaptation import Workload
 from yunhe.adapt.samples import Sample
 from yunhe.agent.tuning.client import ANSWER_LIMIT_S
 from yunhe.agent.tuning.load import LoadAsk, LoadResult, Shape
+from yunhe.agent.tuning.orphans import child_environment
 from yunhe.agent.tuning.stage import Running
 
 #: No request of a window starts later; those under way are finished and count.
@@ -61,6 +62,7 @@ async def _load(ask: LoadAsk) -> LoadResult:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        env=child_environment(),
     )
     try:
         async with asyncio.timeout(ask.duration_s + ANSWER_LIMIT_S):

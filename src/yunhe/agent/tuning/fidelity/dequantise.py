@@ -22,6 +22,7 @@ from gguf.quants import dequantize, quantize
 from numpy.typing import NDArray
 
 from yunhe.agent.tuning.fidelity.reference import REFUSED
+from yunhe.agent.tuning.orphans import die_with_parent
 
 #: As precise as weights get; copied as they are.
 WIDE: Final = frozenset({"F64", "F32", "F16", "BF16", "I8", "I16", "I32", "I64"})
@@ -133,6 +134,7 @@ def _converted(tensor: Any, to: GGMLQuantizationType) -> NDArray[Any]:
 
 def main() -> int:
     """The child process."""
+    die_with_parent()
     parser = argparse.ArgumentParser()
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)

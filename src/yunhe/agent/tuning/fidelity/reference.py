@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from yunhe.agent.tuning.fidelity.server import Progress
+from yunhe.agent.tuning.orphans import child_environment
 from yunhe.core.errors import InvalidRequest, Unavailable
 
 #: Exit status of the child when weights cannot be read; why is on its standard error.
@@ -66,6 +67,9 @@ async def reference_weights(
     known = await asyncio.to_thread(_cached, cache, source_digest)
     if known is not None:
         return known
+    for torn in cache.glob(f"{source_digest}.*.new"):
+        # Of an agent that was killed; one adaptation runs at a time.
+        torn.unlink(missing_ok=True)
     waiting = cache / f"{source_digest}.{os.getpid()}.new"
     try:
         async with asyncio.timeout(CONVERSION_LIMIT_S):
@@ -105,6 +109,7 @@ async def _convert(source: Path, target: Path, progress: Progress | None) -> tup
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        env=child_environment(),
     )
     assert child.stdout is not None and child.stderr is not None
     last = ("", "")
