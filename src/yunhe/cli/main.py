@@ -41,7 +41,7 @@ SECTIONS = (
     Section(
         "Adapting",
         (
-            Entry("adapt", "adapt", "Find, measure and prove the best way to run a model on a centre's cards."),
+            Entry("adapt", "adapt", "Find, measure and prove the best way to run a model."),
             Entry("plan", "plan", "Predict how a model runs on each chip; the best way marked."),
             Entry("adaptation", "adaptation", "Searches for the best way to run a model."),
             Entry("recipe", "recipe", "Signed recipes: what was found, and proven."),
