@@ -108,7 +108,8 @@ def test_the_gain_at_the_top_and_in_the_table_is_the_views(view: AdaptationView,
     gain = view.loads[0].gains[0]
     tiles = [words(one) for one in tree(page).iter("div") if one.get("class") == "tile first"]
     assert tiles == [
-        f"Output tokens/s, 8 in flight{gain.ratio:.2f}×95 % {gain.low:.2f}–{gain.high:.2f}; paired rounds: {gain.rounds}"
+        f"Output tokens/s, 8 in flight{gain.ratio:.2f}×"
+        f"95 % {gain.low:.2f}–{gain.high:.2f}; paired rounds: {gain.rounds}"
     ]
     rows = next(table for table in tables(page) if "verdict" in table[0])
     shown = [(row[4], row[5]) for row in rows[1:]]

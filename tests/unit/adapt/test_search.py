@@ -232,9 +232,8 @@ def test_a_candidate_that_crashes_late_is_never_tried_again_and_not_chosen(kinds
     best = min((f"c{n}" for n in range(12)), key=machine.request_s)
     machine.crashes, machine.crash_kinds, machine.crash_rung = {best: "signal"}, kinds, 1
     events, done = search(problem_of([candidate(f"c{n}", "plain") for n in range(12)], Budget(trials=120)), machine)
-    ended = [n for n, event in enumerate(events) if isinstance(event, Crashed)]
-    assert len(ended) == 1
-    after = events[1 + ended[0] :]
+    (ended,) = [n for n, event in enumerate(events) if isinstance(event, Crashed)]
+    after = events[1 + ended :]
     assert best not in [trial.candidate for trial in (*trials_of(after), *trials_of(after, "fidelity"))]
     assert done.chosen not in (None, "baseline", best)
     assert best in [point.candidate for point in done.frontier]
