@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from fastapi import APIRouter
 
 from yunhe.api.credentials import Caller
@@ -29,10 +27,7 @@ async def list_all(deployment: DeploymentPath, caller: Caller, svc: Svc, page: W
 async def start(deployment: DeploymentPath, body: NewRollout, caller: Caller, svc: Svc) -> Rollout:
     """Give a recipe a canary, then make it the deployment's, or take it back (owner)."""
     found = await svc.access.owned_deployment(caller, deployment)
-    ask = body.ask()
-    if ask.recipe_id is not None and ask.recipe is None:
-        ask = replace(ask, recipe_id=None, signed=await svc.recipes.believed(ask.recipe_id))
-    return Rollout.of_view(await svc.rollouts.start(found.deployment.id, ask))
+    return Rollout.of_view(await svc.rollouts.start(found.deployment.id, body.ask()))
 
 
 @router.get("/{rollout}", operation_id="rollout_get", responses=documented(404))
