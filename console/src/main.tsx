@@ -14,9 +14,12 @@ import { Pool } from "./pages/Pool";
 import "./styles/tokens.css";
 import "./styles/base.css";
 
-// Pages with charts are loaded when they are opened, because the charts are most of the code.
+// Pages with much code of their own, such as charts, are loaded when they are opened.
 const Home = lazy(() => import("./pages/Home").then((module) => ({ default: module.Home })));
 const Usage = lazy(() => import("./pages/Usage").then((module) => ({ default: module.Usage })));
+
+const Adaptations = lazy(() => import("./pages/Adaptations").then((module) => ({ default: module.Adaptations })));
+const AdaptationDetails = lazy(() => import("./pages/AdaptationDetails").then((module) => ({ default: module.AdaptationDetails })));
 
 const client = new QueryClient({
   defaultOptions: {
@@ -48,6 +51,8 @@ function Pages() {
       <Switch>
         <Route path="/playground"><Page key="play"><Playground /></Page></Route>
         <Route path="/deployments"><Page key="dep"><Deployments /></Page></Route>
+        <Route path="/adaptations"><Page key="adaptations"><Adaptations /></Page></Route>
+        <Route path="/adaptations/:id">{({ id }) => <Page key={id}><AdaptationDetails id={id} /></Page>}</Route>
         <Route path="/pool"><Page key="pool"><Pool /></Page></Route>
         <Route path="/usage"><Page key="usage"><Usage /></Page></Route>
         <Route path="/keys"><Page key="keys"><Keys /></Page></Route>

@@ -347,7 +347,10 @@ export interface paths {
         put?: never;
         /**
          * Add
-         * @description Take a weights file on the server's machine into the catalogue (platform admin); 400 bad_weights says why not.
+         * @description Take a model on the server's machine into the catalogue (platform admin).
+         *
+         *     A GGUF file; a directory with config.json, tokenizer and safetensors weights; or a config.json alone, which can be
+         *     planned and not deployed. 400 `bad_weights`, `bad_model_config` and `unknown_model_type` say why not.
          */
         post: operations["model_add"];
         delete?: never;
@@ -1922,6 +1925,13 @@ export interface components {
                 [key: string]: number;
             };
             /**
+             * Structure
+             * @description Attention, experts and sizes as `yunhe plan` takes them; null where no config.json told them.
+             */
+            structure: {
+                [key: string]: unknown;
+            } | null;
+            /**
              * Deployments
              * @description Names of the deployments that serve it.
              */
@@ -2147,7 +2157,7 @@ export interface components {
         };
         /**
          * NewModel
-         * @description A weights file on the server's machine to take into the catalogue.
+         * @description A model on the server's machine to take into the catalogue: a GGUF file, a directory, or a config.json.
          */
         NewModel: {
             /** Path */

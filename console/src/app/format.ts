@@ -11,6 +11,9 @@ export type Format = {
   when: (iso: string) => string;
   ago: (iso: string) => string;
   speed: (value: number, unit: string) => string;
+  share: (value: number | null | undefined) => string;
+  times: (ratio: number | null | undefined) => string;
+  minutes: (seconds: number) => string;
 };
 
 const DASH = "–";
@@ -28,6 +31,7 @@ export function useFormat(): Format {
     const whole = new Intl.NumberFormat(language);
     const date = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
     const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto", style: "short" });
+    const share = new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 1 });
     const credits = new Intl.NumberFormat(language, { maximumFractionDigits: 6 });
     return {
       whole: (value) => whole.format(value),
@@ -50,6 +54,9 @@ export function useFormat(): Format {
         const [scale, prefix] = SCALES.find(([least]) => value >= least) ?? [1, ""];
         return `${significant(value / scale)} ${prefix}${UNITS[unit] ?? unit}`;
       },
+      share: (value) => (value === null || value === undefined ? DASH : share.format(value)),
+      times: (ratio) => (ratio === null || ratio === undefined ? DASH : `${ratio < 0.1 ? ratio.toFixed(3) : significant(ratio)}×`),
+      minutes: (seconds) => (seconds < 60 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${(seconds / 60).toFixed(seconds < 600 ? 1 : 0)} min` : `${(seconds / 3600).toFixed(1)} h`),
     };
   }, [language]);
 }

@@ -27,7 +27,7 @@ export function I18nProvider({ children }: { children: ReactNode }) {
   const value = useMemo<I18n>(() => {
     const table = TABLES[language];
     const t: Translate = (key, values) =>
-      Object.entries(values ?? {}).reduce((text, [name, v]) => text.replace(`{${name}}`, String(v)), table[key]);
+      Object.entries(values ?? {}).reduce((text, [name, v]) => text.replaceAll(`{${name}}`, String(v)), table[key]);
     return { language, setLanguage, t };
   }, [language]);
   return <Context value={value}>{children}</Context>;

@@ -3,9 +3,9 @@ import { ApiError } from "../api/client";
 import { stateWord, useI18n } from "../app/i18n";
 import css from "./feedback.module.css";
 
-const GOOD = new Set(["ready", "ok", "online", "healthy", "active", "succeeded"]);
-const BAD = new Set(["down", "failed", "faulty", "missing", "unhealthy", "revoked", "error"]);
-const QUIET = new Set(["stopped", "never_joined", "unknown", "expired", "stopping", "draining"]);
+const GOOD = new Set(["ready", "ok", "online", "healthy", "active", "succeeded", "finished", "passed", "default", "applies", "believed", "better"]);
+const BAD = new Set(["down", "failed", "faulty", "missing", "unhealthy", "revoked", "error", "refused", "rejected", "never", "worse"]);
+const QUIET = new Set(["stopped", "never_joined", "unknown", "expired", "stopping", "draining", "cancelled", "rolled_back", "unmeasured"]);
 
 /** A state as shape and word; colour only repeats what the two say. */
 export function StateBadge({ state, label }: { state: string; label?: string }) {

@@ -1,5 +1,8 @@
+import { adaptEn } from "./adapt.en";
+
 /** English; zh.ts holds the same keys (the types see to it). */
 export const en = {
+  ...adaptEn,
   "app.tagline": "Open AI-compute network",
   "nav.home": "Home",
   "nav.playground": "Playground",

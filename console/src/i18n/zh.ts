@@ -1,6 +1,8 @@
+import { adaptZh } from "./adapt.zh";
 import type { Messages } from "./en";
 
 export const zh: Messages = {
+  ...adaptZh,
   "app.tagline": "开放的人工智能算力网络",
   "nav.home": "总览",
   "nav.playground": "体验",
