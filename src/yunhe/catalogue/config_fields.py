@@ -9,6 +9,8 @@ from yunhe.catalogue.errors import BadModelConfig
 
 #: Names under which a multimodal model's configuration holds that of its text part.
 _TEXT_PARTS: Final = ("text_config", "llm_config", "language_config")
+#: No size of a model comes near it.
+_COUNT_MAX: Final = 2**40
 
 
 class ConfigFields:
@@ -97,8 +99,8 @@ class ConfigFields:
 
 def _count(name: str, value: object) -> int:
     whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    if isinstance(value, bool) or not whole or not isinstance(value, int | float) or value < 0:
-        raise _bad(name, "a whole number, not negative", value)
+    if isinstance(value, bool) or not whole or not isinstance(value, int | float) or not 0 <= value <= _COUNT_MAX:
+        raise _bad(name, "a whole number, not negative, in a model's range", value)
     return int(value)
 
 

@@ -26,3 +26,13 @@ class BadModelConfig(InvalidRequest):
 
     code = "bad_model_config"
     default_next_step = "Check config.json of the model: download it again, or correct the field named in details."
+
+
+class NoWeights(InvalidRequest):
+    """The model has no weights here."""
+
+    code = "no_weights"
+    default_next_step = (
+        "Add the directory with its safetensors weights under another name (yunhe model add DIRECTORY --name NAME), "
+        "or attach a server that has them (yunhe deployment create --external URL --model NAME)."
+    )

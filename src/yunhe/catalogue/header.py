@@ -1,4 +1,4 @@
-"""What the header of a GGUF weights file says about its model.
+"""What a model's files say about it, and what the header of a GGUF weights file says.
 
 Keys and meaning: the GGUF specification (github.com/ggml-org/ggml, docs/gguf.md). Reading the file is control's work.
 """
@@ -6,9 +6,10 @@ Keys and meaning: the GGUF specification (github.com/ggml-org/ggml, docs/gguf.md
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from yunhe.catalogue.architecture import Architecture
 from yunhe.catalogue.errors import BadWeights
 from yunhe.catalogue.model import Capability
 
@@ -28,6 +29,8 @@ _SHAPE_KEYS: Final = {
     "experts_used": "expert_used_count",
 }
 
+_PLAIN_TYPES: Final = frozenset({"f64", "f32", "f16", "bf16", "i8", "i16", "i32", "i64"})
+
 HeaderValue = str | int | float | bool
 
 
@@ -41,15 +44,17 @@ class Header:
     quantisation: str
     #: Number of tokens in the tokenizer; 0 when it has none.
     tokens: int
+    #: Type -> bytes of its tensors.
+    tensor_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsFacts:
-    """What the catalogue takes from a header."""
+    """What the catalogue takes from a model's files."""
 
     architecture: str
     context_length: int
-    parameters: int
+    parameters: int | None
     quantisation: str
     licence: str
     source: str
@@ -57,6 +62,7 @@ class WeightsFacts:
     capabilities: tuple[Capability, ...]
     chat_template: str | None
     shape: dict[str, int]
+    structure: Architecture | None = None
 
 
 def facts_of(header: Header) -> WeightsFacts:
@@ -119,7 +125,9 @@ def _shape(header: Header, architecture: str) -> dict[str, int]:
     if shape.get("heads"):
         shape.setdefault("kv_heads", shape["heads"])
     shape.setdefault("vocabulary", header.tokens)
-    return shape
+    # Engines may hold tensors of some quantised types a second time, in an order that suits the processor.
+    quantised = {name: size for name, size in header.tensor_bytes.items() if name not in _PLAIN_TYPES}
+    return shape | {f"{name}_bytes": size for name, size in sorted(quantised.items())}
 
 
 def _count(meta: Mapping[str, HeaderValue], key: str) -> int:

@@ -29,6 +29,8 @@ _LAYER_TYPES: Final[dict[str, Kind]] = {
     "mlp": "dense",
     "moe": "experts",
 }
+#: Ten times those of the deepest models.
+_LAYERS_MAX: Final = 10_000
 #: One letter a block, in hybrids whose attention and feed-forward parts are layers of their own.
 _BLOCK_LETTERS: Final[dict[str, Kind]] = {"*": "full", "M": "linear", "-": "dense", "E": "experts"}
 
@@ -61,6 +63,10 @@ def layer_kinds(fields: ConfigFields, rules: ModelType) -> list[Kind]:
     if blocks is not None:
         return [_named(block, _LAYER_TYPES, "layers_block_type") for block in blocks]
     layers = fields.count("num_hidden_layers", "num_layers", "n_layer")
+    if layers > _LAYERS_MAX:
+        raise BadModelConfig(
+            f"config.json describes {layers:,} layers", fields=[f"num_hidden_layers: at most {_LAYERS_MAX}"]
+        )
     listed = fields.words("layer_types")
     if listed is not None:
         return _all_of([_named(name, _LAYER_TYPES, "layer_types") for name in listed], layers, "layer_types")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from yunhe.catalogue.architecture import Architecture
+
 Capability = Literal["chat", "completions", "embeddings"]
 SettingValue = str | int | float | bool
 
@@ -12,18 +14,22 @@ SettingValue = str | int | float | bool
 ANY: Final = "any"
 #: Entry-point name of the engine that attaches to a server that already runs (``ExternalServer``).
 EXTERNAL_ENGINE: Final = "external"
+#: Format and location of weights that nobody gave: such a model can be planned, and not run.
+NO_WEIGHTS: Final = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
     """Where a model's weights lie and what they must be."""
 
-    #: ``gguf``; later safetensors.
+    #: ``gguf``, ``safetensors``; ``external``, ``none``.
     format: str
-    #: Hexadecimal; None only for a model that an external server holds.
+    #: Hexadecimal, of the one file, or of the list of files (which has theirs); None for external and none.
     sha256: str | None
+    #: Of the file; of safetensors those of the tensors.
     size_bytes: int | None
-    #: ``package:IMPORT_NAME/PATH``, ``file:/ABSOLUTE/PATH`` or ``external``.
+    #: ``package:IMPORT_NAME/PATH``, ``file:/ABSOLUTE/PATH``, ``external`` or ``none``. Of safetensors the path is that
+    #: of the list of files, which lies beside them.
     location: str
 
 
@@ -60,6 +66,8 @@ class Model:
     source: str = ""
     #: layers, hidden_size, heads, kv_heads, head_size, vocabulary ... as far as the file says.
     shape: dict[str, int] = field(default_factory=dict)
+    #: What predictions need, where a configuration told it.
+    structure: Architecture | None = None
 
 
 @dataclass(frozen=True, slots=True)

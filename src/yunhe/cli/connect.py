@@ -74,10 +74,10 @@ def connection() -> Connection:
     return Connection(first.url, key or first.api_key, key or first.manage_key, first.source)
 
 
-def client() -> Client:
-    """A client for /api/v1. Raises NoInstance."""
+def client(timeout_s: float = 30.0) -> Client:
+    """A client for /api/v1 that waits so long for an answer. Raises NoInstance."""
     found = connection()
-    return client_of(found.url, found.manage_key or found.api_key)
+    return client_of(found.url, found.manage_key or found.api_key, timeout_s)
 
 
 def chat_client() -> Client:
@@ -86,12 +86,12 @@ def chat_client() -> Client:
     return client_of(found.url, found.api_key or found.manage_key)
 
 
-def client_of(url: str, key: str | None) -> Client:
+def client_of(url: str, key: str | None, timeout_s: float = 30.0) -> Client:
     """A client for that address. Raises click.UsageError when it is none."""
     from yunhe.sdk import Client
 
     try:
-        return Client(url, key)
+        return Client(url, key, timeout_s=timeout_s)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 

@@ -10,7 +10,8 @@ import msgspec
 
 from yunhe.adapt.adaptation import AdaptationSpec
 from yunhe.broker.place import Demand, Placement, place
-from yunhe.catalogue.model import ANY, EXTERNAL_ENGINE, Model, Recipe
+from yunhe.catalogue.errors import NoWeights
+from yunhe.catalogue.model import ANY, EXTERNAL_ENGINE, NO_WEIGHTS, Model, Recipe
 from yunhe.control.effects import Effects, lock_serve
 from yunhe.control.page import Page, page_of
 from yunhe.control.state import ControlState
@@ -202,6 +203,9 @@ async def _model_with_weights(tx: Tx, ref: str) -> Model:
     found = await models.model(tx, ref)
     if found is None:
         raise NotFound(f"there is no model {ref!r}", next_step="List models: yunhe model list.")
+    if found.weights.location == NO_WEIGHTS:
+        rule = f"no weights of {found.name} are here: it was added from its config.json alone"
+        raise NoWeights(rule, fields=[f"body.model: {rule}"])
     if found.weights.location == EXTERNAL_ENGINE or found.weights.sha256 is None:
         rule = f"{found.name} has no weights here, only external servers hold it"
         raise InvalidRequest(rule, fields=[f"body.model: {rule}"], next_step="Add its weights: yunhe model add FILE.")

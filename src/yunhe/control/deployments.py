@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from yunhe.catalogue.model import ANY, EXTERNAL_ENGINE, ExternalServer, Model, Recipe, SettingValue
+from yunhe.catalogue.errors import NoWeights
+from yunhe.catalogue.model import ANY, EXTERNAL_ENGINE, NO_WEIGHTS, ExternalServer, Model, Recipe, SettingValue
 from yunhe.catalogue.names import check_plain_name, plain_name_of
 from yunhe.control.effects import Effects, lock_serve
 from yunhe.control.hub import CONTROLLER
@@ -285,11 +286,14 @@ def check_settings(settings: Mapping[str, SettingValue]) -> None:
 
 
 def _external_server(ask: ExternalAsk | None, model: Model) -> ExternalServer | None:
-    """The server to attach to. Raises InvalidRequest when its address is none, or when the model needs one."""
+    """The server to attach to. Raises InvalidRequest when its address is none or the model needs one, NoWeights."""
     if ask is None:
         if model.weights.location == EXTERNAL_ENGINE:
             rule = f"{model.name} has no weights here, only external servers hold it: give external.base_url"
             raise InvalidRequest(rule, fields=[f"body.external: {rule}"])
+        if model.weights.location == NO_WEIGHTS:
+            rule = f"no weights of {model.name} are here: it was added from its config.json alone"
+            raise NoWeights(rule, fields=[f"body.model: {rule}"])
         return None
     url = ask.base_url.rstrip("/").removesuffix("/v1").rstrip("/")
     scheme, _, rest = url.partition("://")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from yunhe.catalogue.builtin import ANY_ANSWER_PROBE
 from yunhe.catalogue.header import WeightsFacts, facts_of
-from yunhe.catalogue.model import EXTERNAL_ENGINE, Capability, Model, Probe, Weights
+from yunhe.catalogue.model import EXTERNAL_ENGINE, NO_WEIGHTS, Capability, Model, Probe, Weights
 from yunhe.catalogue.names import check_model_name, model_name_of
 from yunhe.control.effects import Effects, lock_serve
 from yunhe.control.hub import CONTROLLER, SNAPSHOT
+from yunhe.control.model_folder import LIST_NAME, is_hf_path, read_model, take_in_folder
 from yunhe.control.page import Page, page_of
 from yunhe.control.state import ControlState
 from yunhe.control.weights import read_header, take_in
@@ -25,6 +27,7 @@ from yunhe.store import models, serve
 from yunhe.store.database import Tx
 
 CONTEXT_MAX: Final = 2**31 - 1
+T = TypeVar("T")
 _CAPABILITIES: Final[tuple[Capability, ...]] = ("chat", "completions", "embeddings")
 
 
@@ -60,27 +63,43 @@ class Models:
     async def add_file(
         self, path: str, name: str | None, licence: str | None, probe_prompt: str | None, probe_expect: str | None
     ) -> ModelView:
-        """Take a weights file on this machine into the catalogue.
+        """Take a model on this machine into the catalogue: a GGUF file, a directory with a config.json and
+        safetensors weights, or a config.json alone, which can be planned and not run.
 
-        Raises BadWeights with the reason, Conflict for the name, Unavailable when the data directory cannot take it.
+        Raises BadWeights, BadModelConfig or UnknownModelType with the reason, Conflict for the name, Unavailable when
+        the data directory cannot take it.
         """
         if "\0" in path or not path.startswith("/"):
             raise InvalidRequest("path must be absolute", fields=["body.path: must be an absolute path"])
         source = Path(path)
+        if name is not None:
+            await self._check_free(check_model_name(name))
+        probe = _probe(probe_prompt, probe_expect)
+        if await asyncio.to_thread(is_hf_path, source):
+            return await self._add_folder(source, name, licence, probe)
         name = check_model_name(name or model_name_of(source.stem))
         await self._check_free(name)
         async with self._adding:
             facts = facts_of(await read_header(source))
-            try:
-                kept, digest, size = await asyncio.to_thread(take_in, source, self._state.home.models)
-            except OSError as error:
-                raise Unavailable(
-                    f"the data directory cannot take the weights: {error.strerror or error}",
-                    next_step="Free some space, or check the rights of the data directory's models folder.",
-                ) from None
+            kept, digest, size = await _taken(lambda: take_in(source, self._state.home.models))
         weights = Weights("gguf", digest, size, f"file:{kept}")
-        model = self._model(name, facts, weights, licence, _probe(probe_prompt, probe_expect))
+        model = self._model(name, facts, weights, licence, probe)
         return await self._add(model, f"from {source.name}, sha256 {digest[:12]}")
+
+    async def _add_folder(self, source: Path, name: str | None, licence: str | None, probe: Probe) -> ModelView:
+        async with self._adding:
+            found = await asyncio.to_thread(read_model, source)
+            name = check_model_name(name or model_name_of(found.stem))
+            await self._check_free(name)
+            if not found.files:
+                model = self._model(name, found.facts, Weights(NO_WEIGHTS, None, None, NO_WEIGHTS), licence, probe)
+                return await self._add(model, f"from {source.name}, without weights")
+            kept, digest = await _taken(lambda: take_in_folder(found.files, self._state.home.models))
+        weights = Weights("safetensors", digest, found.weights_bytes, f"file:{kept}")
+        model = self._model(name, found.facts, weights, licence, probe)
+        return await self._add(
+            model, f"from {source.name}, {len(found.files)} files, sha256 of their list {digest[:12]}"
+        )
 
     async def add_external(
         self,
@@ -169,6 +188,7 @@ class Models:
             owned_by="user",
             source=facts.source,
             shape=facts.shape,
+            structure=facts.structure,
         )
 
     async def _views(self, tx: Tx, found: Sequence[Model]) -> Sequence[ModelView]:
@@ -207,8 +227,24 @@ def _probe(prompt: str | None, expect: str | None) -> Probe:
     return ANY_ANSWER_PROBE if prompt is None else Probe(prompt, expect)
 
 
+async def _taken(take: Callable[[], T]) -> T:
+    """What a blocking copy into the data directory gives. Raises Unavailable when there is no room or right."""
+    try:
+        return await asyncio.to_thread(take)
+    except OSError as error:
+        raise Unavailable(
+            f"the data directory cannot take the weights: {error.strerror or error}",
+            next_step="Free some space, or check the rights of the data directory's models folder.",
+        ) from None
+
+
 def _drop_weights(location: str, still_used: set[str], directory: Path) -> None:
-    """Remove a file that we took in, when no model refers to it any more."""
-    kind, _, path = location.partition(":")
-    if kind == "file" and location not in still_used and Path(path).parent == directory:
-        Path(path).unlink(missing_ok=True)
+    """Remove what we took in, when no model refers to it any more."""
+    kind, _, text = location.partition(":")
+    path = Path(text)
+    if kind != "file" or location in still_used:
+        return
+    if path.parent == directory:
+        path.unlink(missing_ok=True)
+    elif path.name == LIST_NAME and path.parent.parent == directory:
+        shutil.rmtree(path.parent, ignore_errors=True)

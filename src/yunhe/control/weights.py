@@ -29,7 +29,7 @@ def check_outside(path: Path) -> None:
         if not path.is_file():
             raise BadWeights(
                 f"{path} is not a file" if path.exists() else f"there is no file {path} on the server's machine",
-                next_step="Give the path of a GGUF file as the control process sees it.",
+                next_step="Give the path of a GGUF file or a model's directory, as the control process sees it.",
             )
         with path.open("rb") as file:
             start = file.read(_SMALLEST_BYTES)
@@ -40,9 +40,18 @@ def check_outside(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise BadWeights(f"{path} cannot be opened: {error}") from None
     if start[:4] != _MAGIC:
-        raise BadWeights(f"{path.name} is not a GGUF file", next_step="Convert the model to GGUF, then add that file.")
+        raise BadWeights(f"{path.name} is not a GGUF file", next_step=_other_step(path))
     if len(start) < _SMALLEST_BYTES:
         raise BadWeights(f"{path.name} is truncated: only {len(start)} bytes")
+
+
+def _other_step(path: Path) -> str:
+    """What to add instead of a file that is none of ours."""
+    if path.suffix == ".safetensors":
+        return f"Give the directory that holds it and its config.json: {path.parent.name or path.parent}."
+    if path.suffix == ".json":
+        return "A model's configuration is named config.json; give that file, or its directory."
+    return "Give a GGUF file, or a directory with a config.json and safetensors weights; or convert the model to one."
 
 
 async def read_header(path: Path) -> Header:
@@ -76,7 +85,7 @@ def _parsed(answer: bytes, exit_code: int, name: str) -> Header:
         raise BadWeights(f"{name} is broken: its header's reader ended with code {exit_code}") from None
     if "error" in told:
         raise BadWeights(f"{name} is truncated or broken: {told['error']}")
-    return Header(told["metadata"], told["parameters"], told["quantisation"], told["tokens"])
+    return Header(told["metadata"], told["parameters"], told["quantisation"], told["tokens"], told["tensor_bytes"])
 
 
 def take_in(source: Path, directory: Path) -> tuple[Path, str, int]:
@@ -88,17 +97,26 @@ def take_in(source: Path, directory: Path) -> tuple[Path, str, int]:
     """
     temporary = directory / f".adding-{secrets.token_hex(8)}"
     try:
-        try:
-            os.link(source, temporary, follow_symlinks=True)
-        except OSError:
-            shutil.copyfile(source, temporary)
-        digest = hashlib.sha256()
-        with temporary.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-            size = file.tell()
-        path = directory / f"{digest.hexdigest()}.gguf"
+        digest, size = link_or_copy(source, temporary)
+        path = directory / f"{digest}.gguf"
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return path, digest.hexdigest(), size
+    return path, digest, size
+
+
+def link_or_copy(source: Path, target: Path) -> tuple[str, int]:
+    """The file itself under another name, whatever symbolic links lead to it: (sha256, size in bytes). Blocks.
+
+    Raises OSError.
+    """
+    try:
+        # Resolved first: a hard link to a symbolic link would be another symbolic link, which may lead nowhere there.
+        os.link(source.resolve(strict=True), target)
+    except OSError:
+        shutil.copyfile(source, target)
+    digest = hashlib.sha256()
+    with target.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+        return digest.hexdigest(), file.tell()

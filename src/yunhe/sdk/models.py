@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 from urllib.parse import quote
 
 from yunhe.sdk.prices import Price
@@ -29,6 +30,8 @@ class Model(Record):
     created_at: Time
     has_chat_template: bool
     shape: dict[str, int]
+    #: Attention, experts and sizes as predictions take them; None where no config.json told them.
+    structure: dict[str, Any] | None = None
     deployments: list[str]
     price: Price | None
 
@@ -61,7 +64,11 @@ class Models:
         probe_prompt: str | None = None,
         probe_expect: str | None = None,
     ) -> Model:
-        """Take a weights file on the instance's own machine into the catalogue. Raises InvalidRequest (bad_weights)."""
+        """Take a model on the instance's own machine into the catalogue.
+
+        ``path``: a GGUF file, a directory with config.json and safetensors weights, or a config.json alone. Raises
+        InvalidRequest (bad_weights, bad_model_config, unknown_model_type).
+        """
         body = {
             "path": path,
             "name": name,

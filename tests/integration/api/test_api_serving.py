@@ -1,5 +1,6 @@
 """Models, deployments, the pool, status and live metrics, as the API shows them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,45 @@ async def test_bad_weights_say_what_is_wrong_with_them(call: Call, tmp_path: Pat
     answer = await call["admin"].post("/models", json={"path": str(file)})
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "bad_weights"
+
+
+async def test_a_configuration_alone_can_be_planned_and_not_deployed(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    sizes = {"hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 4, "num_attention_heads": 8}
+    file.write_text(json.dumps({"model_type": "qwen3", "vocab_size": 1000, "max_position_embeddings": 2048, **sizes}))
+    made = await call["admin"].post("/models", json={"path": str(file), "name": "planned"})
+    assert made.status_code == 201
+    model = made.json()
+    assert (model["location"], model["sha256"], model["size_bytes"]) == ("none", None, None)
+    assert model["structure"]["attention"][0]["heads"] == 8
+    assert (await call["mia"].get("/models/planned")).json() == model
+    refused = await call["olga"].post("/deployments", json={"model": "planned"})
+    assert refused.status_code == 400
+    error = refused.json()["error"]
+    assert error["code"] == "no_weights"
+    assert error["message"].startswith("no weights of planned are here")
+    assert "yunhe model add DIRECTORY" in error["next_step"]
+    adapted = await call["admin"].post("/adaptations", json={"model": "planned", "centre": "local"})
+    assert adapted.json()["error"]["code"] == "no_weights"
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        ("{", "bad_model_config"),
+        ('{"model_type": "llama"}', "bad_model_config"),
+        ('{"model_type": "x"}', "unknown_model_type"),
+    ],
+)
+async def test_bad_configurations_say_what_is_wrong_with_them(
+    call: Call, tmp_path: Path, content: str, code: str
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(content)
+    answer = await call["admin"].post("/models", json={"path": str(file)})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == code
+    assert answer.json()["error"]["next_step"]
 
 
 async def test_a_deployment_lives(call: Call) -> None:

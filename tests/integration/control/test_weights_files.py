@@ -67,6 +67,17 @@ async def test_a_weights_file_becomes_a_model_named_by_its_digest(state: Control
     assert hashlib.sha256((state.home.models / f"{digest}.gguf").read_bytes()).hexdigest() == digest
 
 
+async def test_a_link_to_a_weights_file_leads_to_the_file(state: ControlState, tmp_path: Path) -> None:
+    """As in download caches, whose entries are relative symbolic links."""
+    write_gguf(tmp_path / "blob")
+    link = tmp_path / "model.gguf"
+    link.symlink_to("blob")
+    model = (await Models(state).add_file(str(link), None, None, None, None)).model
+    kept = state.home.models / f"{model.weights.sha256}.gguf"
+    assert kept.is_file()
+    assert not kept.is_symlink()
+
+
 def cut(path: Path, keep: int) -> Path:
     os.truncate(path, keep)
     return path
@@ -81,7 +92,7 @@ def broken(path: Path) -> Path:
 
 BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "absent": (lambda path: path, "there is no file"),
-    "directory": (lambda path: path.parent, "is not a file"),
+    "directory": (lambda path: path.parent, "holds no config.json"),
     "pipe": (lambda path: (os.mkfifo(path), path)[1], "is not a file"),
     "empty": (lambda path: (path.touch(), path)[1], "not a GGUF file"),
     "text": (lambda path: (path.write_text("hello"), path)[1], "not a GGUF file"),

@@ -24,7 +24,11 @@ async def list_all(_caller: Caller, svc: Svc, page: Wanted) -> Page[Model]:
 
 @router.post("/models", status_code=201, operation_id="model_add", responses=documented(409, 413, 415))
 async def add(body: NewModel, caller: Caller, svc: Svc) -> Model:
-    """Take a weights file on the server's machine into the catalogue (platform admin); 400 bad_weights says why not."""
+    """Take a model on the server's machine into the catalogue (platform admin).
+
+    A GGUF file; a directory with config.json, tokenizer and safetensors weights; or a config.json alone, which can be
+    planned and not deployed. 400 `bad_weights`, `bad_model_config` and `unknown_model_type` say why not.
+    """
     permissions.require_admin(caller)
     return Model.of_view(
         await svc.models.add_file(body.path, body.name, body.licence, body.probe_prompt, body.probe_expect)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
+import msgspec
 from pydantic import Field
 
 from yunhe.api.schemas.fields import Input, ModelName, Output, Time, Title
@@ -34,6 +35,9 @@ class Model(Output):
     created_at: Time
     has_chat_template: bool
     shape: dict[str, int]
+    structure: dict[str, Any] | None = Field(
+        description="Attention, experts and sizes as `yunhe plan` takes them; null where no config.json told them."
+    )
     deployments: list[str] = Field(description="Names of the deployments that serve it.")
     price: Price | None
 
@@ -58,13 +62,14 @@ class Model(Output):
             created_at=utc(model.created_at),
             has_chat_template=model.chat_template is not None,
             shape=model.shape,
+            structure=None if model.structure is None else msgspec.to_builtins(model.structure),
             deployments=list(view.deployments),
             price=None if view.price is None else Price.of(view.price),
         )
 
 
 class NewModel(Input):
-    """A weights file on the server's machine to take into the catalogue."""
+    """A model on the server's machine to take into the catalogue: a GGUF file, a directory, or a config.json."""
 
     path: Annotated[str, Field(min_length=1, max_length=4096)]
     name: ModelName | None = None
