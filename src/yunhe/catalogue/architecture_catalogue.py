@@ -39,7 +39,7 @@ def find(name: str) -> Architecture:
     near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.6)
     raise NotFound(
         f"the catalogue has no model architecture {name!r:.100}",
-        next_step=f"Did you mean {' or '.join(near)}?" if near else None,
+        next_step=(f"Did you mean {' or '.join(near)}? " if near else "") + "List them: yunhe model architectures.",
         close=near,
     )
 

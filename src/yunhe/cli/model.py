@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from yunhe.cli.architectures import list_architectures, show_architecture
 from yunhe.cli.connect import client
 from yunhe.cli.invocation import remote_command
 from yunhe.cli.output import Column, done, emit_list, emit_record, note, waiting
@@ -15,10 +16,18 @@ from yunhe.cli.texts import amount, number, size, when
 if TYPE_CHECKING:
     from yunhe.sdk.models import Model
 
+_NO_WEIGHTS = "none"
+#: The instance reads all bytes once, for their digest; its door waits no longer.
+_READING_S = 900.0
+
 
 @click.group("model")
 def command() -> None:
     """The catalogue of models."""
+
+
+command.add_command(list_architectures)
+command.add_command(show_architecture)
 
 
 def _price(model: Model) -> str | None:
@@ -87,9 +96,10 @@ def add(
     external: bool,
     context_length: int | None,
 ) -> None:
-    """Take a GGUF file into the catalogue.
+    """Take a model into the catalogue.
 
-    PATH lies on the instance's own machine.
+    PATH lies on the instance's own machine: a GGUF file; a directory with config.json, tokenizer and safetensors
+    weights; or a config.json alone, which can be planned (yunhe plan) and not deployed.
     """
     if external:
         if path is not None or name is None or context_length is None:
@@ -98,8 +108,10 @@ def add(
             model = api.models.add_external(name, context_length=context_length, licence=licence)
     else:
         if path is None:
-            raise click.UsageError("give the PATH of a GGUF file, or --external")
-        with client() as api, waiting(f"reading {path.name}"):
+            raise click.UsageError(
+                "give the PATH of a GGUF file, of a model's directory or of its config.json; or --external"
+            )
+        with client(_READING_S) as api, waiting(f"reading {path.name}"):
             model = api.models.add(
                 str(path.absolute()),
                 name=name,
@@ -107,7 +119,11 @@ def add(
                 probe_prompt=probe_prompt,
                 probe_expect=probe_expect,
             )
-    done(f"Added {model.name}. Serve it: yunhe deployment create {model.name}", model)
+    if model.location == _NO_WEIGHTS:
+        words = f"Added {model.name} without weights. Plan it: yunhe plan {model.name}"
+        done(f"{words}\nTo serve it, add the directory that holds its weights.", model)
+    else:
+        done(f"Added {model.name}. Serve it: yunhe deployment create {model.name}", model)
 
 
 @command.command("remove")

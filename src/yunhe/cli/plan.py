@@ -7,11 +7,13 @@ from typing import Any, Final
 
 import click
 
-from yunhe.cli.invocation import current, local_command
+from yunhe.cli.connect import client, configuration
+from yunhe.cli.invocation import current, remote_command
 from yunhe.cli.output import cells, emit_json, emit_rows, note
-from yunhe.cli.planner import ask_planner
+from yunhe.cli.planner import NotInCatalogue, ask_planner
 
 _SHOWN: Final = 24
+_CONFIG: Final = "config.json"
 _GOALS: Final = {"ttft_p95": "ttft_p95_s", "tpot_p95": "tpot_p95_s"}
 _UNITS: Final = {"ms": 0.001, "s": 1.0}
 
@@ -35,11 +37,12 @@ _UNITS: Final = {"ms": 0.001, "s": 1.0}
     metavar="FILE.csv",
     help="Score the predictor on published rows instead.",
 )
-@local_command
+@remote_command
 def command(model: str | None, validate: Path | None, **options: Any) -> None:
     """Predict how MODEL runs on each chip, and mark the best way; or score the predictor on published results.
 
-    No server is asked: the catalogues and the predictor come with the package.
+    MODEL is a name of the catalogue (yunhe model architectures), a path of a config.json or its directory, or a model
+    that the instance was told of. Only the last asks a server: catalogues and predictor come with the package.
     """
     if validate is not None:
         _show_report(ask_planner({"validate": {"path": str(validate)}})["report"])
@@ -54,13 +57,42 @@ def command(model: str | None, validate: Path | None, **options: Any) -> None:
         **_slo(options["slo"] or ""),
     }
     asked = {
-        "model": model,
         "goals": goals,
         "cards": {name: int(count) for name, count in _pairs(options["cards"]).items()},
         "prices": _pairs(options["prices"]),
+        "calibrations": str(configuration().settings.home / "calibrations"),
         **{name: list(options[name]) for name in ("chips", "engines", "precisions")},
     }
-    _show_plan(ask_planner({"plan": asked})["plan"], options["every"])
+    _show_plan(_plan(model, asked), options["every"])
+
+
+def _plan(model: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """By the catalogue of architectures, by a config.json, else by the model that the instance was told of."""
+    path = Path(model)
+    if path.name == _CONFIG or (path / _CONFIG).is_file():
+        found: dict[str, Any] = ask_planner({"plan": {**asked, "config": str(path.absolute())}})["plan"]
+        return found
+    try:
+        found = ask_planner({"plan": {**asked, "model": model}})["plan"]
+    except NotInCatalogue as unknown:
+        structure = _registered(model)
+        # The error may speak of a chip too; then it comes again.
+        if structure is None:
+            raise unknown from None
+        found = ask_planner({"plan": {**asked, "architecture": structure}})["plan"]
+    return found
+
+
+def _registered(model: str) -> dict[str, Any] | None:
+    """The structure of a model in the instance's catalogue; None when there is no instance, model or structure."""
+    from yunhe.cli.errors import CliError
+    from yunhe.sdk import ApiError
+
+    try:
+        with client() as api:
+            return api.models.get(model).structure
+    except (ApiError, CliError):
+        return None
 
 
 def _slo(text: str) -> dict[str, float]:
@@ -127,6 +159,8 @@ def _show_plan(plan: dict[str, Any], every: bool) -> None:
     for no in refused[:_SHOWN]:
         cards = f" x {no['tensor_parallel']}" if no["tensor_parallel"] else ""
         note(f"refused: {no['chip']}{cards}, {no['engine']}, {no['precision']}: {no['reason']}")
+    if any(way["basis"].startswith("measured here") for way in ways):
+        note("Ways that rest on `yunhe chip calibrate` have intervals of judgement, wider the less alike the model is.")
     note(f"Predicted, not measured; best by {plan['objective']}. Intervals hold 90 % of rows left out of the fit.")
 
 

@@ -22,7 +22,7 @@ from yunhe.planner.documents import Answer, Ask, Failure
 def answer(ask: Ask) -> Answer:
     """Carry out. Raises YunheError."""
     from yunhe.catalogue import chip_catalogue
-    from yunhe.planner.planning import known_chips, make_plan, make_report
+    from yunhe.planner.planning import known_architectures, known_chips, make_plan, make_report
 
     if ask.plan is not None:
         return Answer(plan=make_plan(ask.plan))
@@ -31,6 +31,8 @@ def answer(ask: Ask) -> Answer:
         if ask.chips.diff and len(chips) == 2:
             return Answer(chips=chips, differences=tuple(chip_catalogue.diff(chips[0].chip, chips[1].chip)))
         return Answer(chips=chips)
+    if ask.architectures is not None:
+        return Answer(architectures=known_architectures(ask.architectures))
     if ask.validate is not None:
         return Answer(report=make_report(Path(ask.validate.path)))
     return Answer(error=Failure("bad_request", "nothing was asked"))

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from yunhe.adapt.plan import Goals, Plan
 from yunhe.adapt.validation import Report
+from yunhe.catalogue.architecture import Architecture
 from yunhe.catalogue.chip_catalogue import Difference
 from yunhe.catalogue.chips import Chip
 from yunhe.catalogue.sourced import Source
@@ -14,7 +15,12 @@ from yunhe.catalogue.sourced import Source
 class PlanAsk(Struct, frozen=True, forbid_unknown_fields=True):
     """Plan a model over chips of the catalogue."""
 
-    model: str
+    #: Of the catalogue of architectures; "" with one of the next two.
+    model: str = ""
+    #: Path of a config.json, or of a directory with one.
+    config: str = ""
+    #: One that no catalogue here has.
+    architecture: Architecture | None = None
     #: Ids or aliases; empty: every chip that is known well enough.
     chips: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
@@ -23,6 +29,8 @@ class PlanAsk(Struct, frozen=True, forbid_unknown_fields=True):
     #: Cards that there are, and credits for a card's hour, by chip.
     cards: dict[str, int] = {}
     prices: dict[str, float] = {}
+    #: Directory with what ``yunhe chip calibrate`` measured; "": none.
+    calibrations: str = ""
 
 
 class ValidateAsk(Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,11 +54,32 @@ class KnownChip(Struct, frozen=True):
     sources: dict[str, Source]
 
 
+class ArchitecturesAsk(Struct, frozen=True, forbid_unknown_fields=True):
+    """Architectures of the catalogue: those named, else all, or all of one family."""
+
+    names: tuple[str, ...] = ()
+    family: str = ""
+
+
+class KnownArchitecture(Struct, frozen=True):
+    """An architecture with its maker, the sources that it names, and what its shape amounts to."""
+
+    maker: str
+    licence: str
+    architecture: Architecture
+    layers: int
+    #: As published, else as its shape gives them; with experts all of them, and those that one token uses.
+    parameters: int
+    active_parameters: int
+    sources: dict[str, Source]
+
+
 class Ask(Struct, frozen=True, forbid_unknown_fields=True):
     """One of these."""
 
     plan: PlanAsk | None = None
     chips: ChipsAsk | None = None
+    architectures: ArchitecturesAsk | None = None
     validate: ValidateAsk | None = None
 
 
@@ -67,6 +96,7 @@ class Answer(Struct, frozen=True, omit_defaults=True):
 
     plan: Plan | None = None
     chips: tuple[KnownChip, ...] | None = None
+    architectures: tuple[KnownArchitecture, ...] | None = None
     differences: tuple[Difference, ...] | None = None
     report: Report | None = None
     error: Failure | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,23 +16,30 @@ from yunhe.adapt.validation import Report, validate
 from yunhe.catalogue import architecture_catalogue, chip_catalogue
 from yunhe.catalogue.architecture import Architecture
 from yunhe.catalogue.chips import Chip
-from yunhe.core.errors import InvalidRequest
+from yunhe.catalogue.hf_model import config_of, structure_of
+from yunhe.catalogue.parameters import parameters_of
+from yunhe.core.errors import InvalidRequest, NotFound
+from yunhe.core.units import MIB
 from yunhe.drivers.engines import compatibility
-from yunhe.planner.documents import KnownChip, PlanAsk
+from yunhe.planner.documents import ArchitecturesAsk, KnownArchitecture, KnownChip, PlanAsk
+from yunhe.planner.measured import read_calibrations, split_chips, with_measured
 
 _DEFAULT_PRECISIONS: Final = ("bf16", "fp8", "int8")
+_CONFIG: Final = "config.json"
+_CONFIG_BYTES_MAX: Final = 64 * MIB
 _NEEDED: Final = {"row_id", "model", "chip", "engine"}
 
 
 def make_plan(ask: PlanAsk) -> Plan:
-    """Raises NotFound for unknown names, InvalidRequest for impossible asks."""
-    architecture = architecture_catalogue.find(ask.model)
+    """Raises NotFound for unknown names, InvalidRequest for impossible asks and unusable configurations."""
+    architecture = _architecture(ask)
     unknown = sorted(set(ask.precisions) - set(PRECISIONS))
     if unknown:
         raise InvalidRequest(f"no such precision: {', '.join(unknown)}", next_step=f"One of {', '.join(PRECISIONS)}.")
-    supplies = [_supply(chip, ask) for chip in _chips(ask)]
+    here, names = split_chips(ask.chips, read_calibrations(ask.calibrations))
+    supplies = [_supply(chip, ask) for chip in _chips(ask, names)]
     calibration = shipped()
-    return planning.plan(
+    plan = planning.plan(
         architecture,
         [supply for supply in supplies if supply.engines],
         ask.precisions or _DEFAULT_PRECISIONS,
@@ -41,12 +48,31 @@ def make_plan(ask: PlanAsk) -> Plan:
         calibration,
         lambda engine, chip, precision: _refusal(architecture, engine, chip, precision),
     )
+    return with_measured(plan, architecture, here, ask.engines, ask.precisions, ask.goals, ask.prices) if here else plan
 
 
-def _chips(ask: PlanAsk) -> Iterable[Chip]:
-    """Those asked for, else all of which bandwidth and speed are known."""
+def _architecture(ask: PlanAsk) -> Architecture:
+    if ask.architecture is not None:
+        return ask.architecture
+    return _configured(Path(ask.config)) if ask.config else architecture_catalogue.find(ask.model)
+
+
+def _configured(path: Path) -> Architecture:
+    """Out of a config.json."""
+    file = path
+    try:
+        file = path / _CONFIG if path.is_dir() else path
+        with file.open("rb") as opened:
+            text = opened.read(_CONFIG_BYTES_MAX).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"{file} cannot be read: {error}", next_step="Give a model's config.json.") from None
+    return structure_of(config_of(text), file.absolute().parent.name or _CONFIG)
+
+
+def _chips(ask: PlanAsk, names: Sequence[str]) -> Iterable[Chip]:
+    """Those asked for (``names`` less those measured here), else all of which bandwidth and speed are known."""
     if ask.chips:
-        return [chip_catalogue.find(name) for name in ask.chips]
+        return [chip_catalogue.find(name) for name in names]
     chips = [chip for file in chip_catalogue.load().values() for chip in file.chips]
     return [chip for chip in chips if chip.memory_bandwidth_bytes_per_s and chip.peak_flops and chip.memory_bytes]
 
@@ -81,6 +107,32 @@ def known_chips(names: tuple[str, ...]) -> tuple[KnownChip, ...]:
         used = {key for value in chip_catalogue.values(chip).values() for key in value.sources}
         found.append(KnownChip(file.maker, chip, {key: file.sources[key] for key in sorted(used)}))
     return tuple(found)
+
+
+def known_architectures(ask: ArchitecturesAsk) -> tuple[KnownArchitecture, ...]:
+    """Raises NotFound."""
+    wanted = [architecture_catalogue.find(name) for name in ask.names] or architecture_catalogue.architectures()
+    family = ask.family.strip().lower()
+    found = [architecture for architecture in wanted if family in ("", architecture.family)]
+    if not found:
+        families = sorted({architecture.family for architecture in architecture_catalogue.architectures()})
+        raise NotFound(f"the catalogue has no family {ask.family!r:.60}", next_step=f"One of {', '.join(families)}.")
+    return tuple(_known(architecture) for architecture in found)
+
+
+def _known(architecture: Architecture) -> KnownArchitecture:
+    file = next(file for file in architecture_catalogue.load().values() if architecture in file.architectures)
+    total, active = parameters_of(architecture)
+    return KnownArchitecture(
+        maker=file.maker,
+        licence=file.licence,
+        architecture=architecture,
+        layers=architecture.layers,
+        parameters=architecture.parameters or total,
+        active_parameters=architecture.active_parameters
+        or (active if architecture.experts else architecture.parameters or total),
+        sources={key: file.sources[key] for key in architecture.sources},
+    )
 
 
 def make_report(path: Path) -> Report:

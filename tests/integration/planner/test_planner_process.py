@@ -130,6 +130,98 @@ def test_given_published_rows_meet_their_goals() -> None:
     assert 0.80 <= tpot["coverage"] <= 1.0
 
 
+CONFIG = {
+    "model_type": "qwen3",
+    "hidden_size": 5120,
+    "intermediate_size": 25600,
+    "num_hidden_layers": 64,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "vocab_size": 151936,
+    "max_position_embeddings": 40960,
+}
+
+
+@pytest.mark.parametrize("by", ["file", "directory"])
+def test_a_config_json_is_planned_as_the_same_model_of_the_catalogue_is(tmp_path: Path, by: str) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(CONFIG))
+    chip = ("--chip", "h100-sxm", "--engine", "vllm")
+    own = answer("plan", str(file if by == "file" else tmp_path), *chip)["ways"]
+    known = answer("plan", "qwen3-32b", *chip)["ways"]
+    assert [way["tensor_parallel"] for way in own] == [way["tensor_parallel"] for way in known]
+    # The fit knows the catalogue's model by name, so its numbers may differ a little.
+    assert own[0]["tpot_s"]["value"] == pytest.approx(known[0]["tpot_s"]["value"], rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "config.json is not JSON"),
+        ('{"model_type": "nothing-known"}', "'nothing-known' are not known"),
+        ('{"model_type": "llama"}', "does not say num_hidden_layers"),
+        ('{"a": 1}', "names neither model_type nor architectures"),
+    ],
+)
+def test_a_bad_config_json_is_explained(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    status, _, error = run("plan", str(tmp_path / "config.json"))
+    assert (status, words in error, "hint: " in error) == (1, True, True), error
+
+
+def test_a_config_json_that_is_not_there_is_explained(tmp_path: Path) -> None:
+    status, _, error = run("plan", str(tmp_path / "config.json"))
+    assert (status, "cannot be read" in error) == (1, True), error
+
+
+def test_architectures_are_listed_with_sources_and_what_they_amount_to() -> None:
+    known = {one["architecture"]["id"]: one for one in answer("model", "architectures")}
+    assert len(known) >= 100
+    found = known["deepseek-v3"]
+    assert (found["parameters"], found["active_parameters"], found["layers"]) == (671_000_000_000, 37_000_000_000, 61)
+    assert [group["kind"] for group in found["architecture"]["attention"]] == ["mla"]
+    for one in known.values():
+        assert one["maker"]
+        assert one["parameters"] >= one["active_parameters"] > 0
+        assert one["layers"] == sum(group["layers"] for group in one["architecture"]["attention"])
+        assert set(one["sources"]) == set(one["architecture"]["sources"])
+        assert all(source["title"] for source in one["sources"].values())
+
+
+def test_architectures_of_a_family_are_a_table_of_names_sizes_layers_attention_and_sources() -> None:
+    status, out, words = run("model", "architectures", "--family", "gpt-oss")
+    assert status == 0
+    rows = [line.split("\t") for line in out.splitlines()]
+    (large,) = [row for row in rows if row[0] == "gpt-oss-120b"]
+    assert large[1:7] == ["gpt-oss", "117B", "5.1B", "36", "18 window 128 + 18 full GQA", "131072"]
+    assert "aiconfigurator" in large[7]
+    assert {row[1] for row in rows} == {"gpt-oss"}
+    assert "2 architectures" in words
+
+
+def test_one_architecture_shows_its_layers_and_where_it_was_read() -> None:
+    status, out, _ = run("model", "architecture", "deepseek-ai/DeepSeek-V3")
+    assert status == 0
+    assert "mla\t61\theads=128" in out
+    assert "256 experts of 2048, 8 for a token" in out
+    assert "aiconfigurator" in out
+    assert answer("model", "architecture", "deepseek-v3")["architecture"]["vocabulary"] == 129280
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("model", "architectures", "--family", "no-such"), "One of deepseek"),
+        (("model", "architecture", "qwen3-31b"), "Did you mean"),
+        (("plan", "zzzz"), "yunhe model architectures"),
+    ],
+)
+def test_unknown_architectures_lead_to_the_list(arguments: tuple[str, ...], words: str) -> None:
+    status, _, error = run(*arguments)
+    assert (status, words in error) == (3, True), error
+
+
 def test_chips_are_listed_shown_and_compared() -> None:
     assert len(answer("chip", "list")) >= 40
     assert answer("chip", "show", "h20")["chip"]["peak_flops"]["bf16"]["sources"]
