@@ -69,7 +69,7 @@ def read_header(path: Path) -> Header:
         by_type[tensor.tensor_type.name.lower()] += int(tensor.n_bytes)
     parameters = sum(int(tensor.n_elements) for tensor in reader.tensors)
     most = by_type.most_common(1)[0][0] if by_type else ""
-    return Header(metadata, parameters, most, len(tokens.data) if tokens is not None else 0)
+    return Header(metadata, parameters, most, len(tokens.data) if tokens is not None else 0, dict(by_type))
 
 
 def described(model: Model) -> MeasuredModel:

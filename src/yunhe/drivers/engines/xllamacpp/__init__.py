@@ -23,6 +23,10 @@ from yunhe.pool.model import Card
 SLOTS_DEFAULT: Final = 4
 #: Prompts of conversations that lost their slot. The engine's own default of 8 GiB would crowd out other replicas.
 PROMPT_CACHE_MIB_DEFAULT: Final = 256
+#: Types of tensors that this build copies into another order for AVX2, seen in its report of buffers.
+_REPACKED: Final = ("q4_0", "q4_k", "iq4_nl")
+#: The engine rounds a slot's positions up to a multiple of this.
+_CONTEXT_STEP: Final = 256
 KV_BYTES_OF: Final = {"f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32}
 #: The engine's threads meet many times a token: how they wait for the last. Tokens/s at one request, measured on two
 #: cores when others used them too, and when hardly: spinning on 1 to 10, 110; asleep at once 20 to 45, 50; spinning
@@ -173,13 +177,29 @@ def _configuration(model: Model, card: Card | None, settings: dict[str, SettingV
     return config
 
 
+def weights_bytes(model: Model) -> int:
+    """The file as it is mapped, and the tensors that the engine holds a second time, in another order."""
+    size = model.weights.size_bytes or 0
+    counted = [model.shape[f"{kind}_bytes"] for kind in _REPACKED if f"{kind}_bytes" in model.shape]
+    if counted or model.quantisation not in _REPACKED:
+        return size + sum(counted)
+    # The header's bytes by type are not known: all but the embedding, which such files keep in eight bits.
+    head = model.shape.get("vocabulary", 0) * model.shape.get("hidden_size", 0) * KV_BYTES_OF["q8_0"]
+    return size + max(0, size - int(head))
+
+
+def cache_bytes(model: Model, config: Mapping[str, SettingValue]) -> int:
+    """Keys and values of all slots: 2 x layers x kv_heads x head_size x positions, as wide as ``kv_type``."""
+    shape = model.shape
+    width = shape.get("layers", 0) * shape.get("kv_heads", 0) * shape.get("head_size", 0)
+    each = -(-int(config["context_length"]) // _CONTEXT_STEP) * _CONTEXT_STEP
+    return int(2 * width * KV_BYTES_OF[str(config["kv_type"])] * int(config["slots"]) * each)
+
+
 def _memory_bytes(model: Model, config: Mapping[str, SettingValue]) -> int:
     """Weights, KV cache over all slots, prompt cache, and the engine's own buffers."""
-    shape = model.shape
-    kv_width = shape.get("layers", 0) * shape.get("kv_heads", 0) * shape.get("head_size", 0)
-    kv = 2 * kv_width * KV_BYTES_OF[str(config["kv_type"])] * int(config["slots"]) * int(config["context_length"])
-    cache = int(config["prompt_cache_mib"]) * MIB
-    return (model.weights.size_bytes or 0) + int(kv) + cache + _ENGINE_RESERVE_BYTES
+    prompts = int(config["prompt_cache_mib"]) * MIB
+    return weights_bytes(model) + cache_bytes(model, config) + prompts + _ENGINE_RESERVE_BYTES
 
 
 def _limit_bytes(model: Model, card: Card | None, need: int) -> int | None:
