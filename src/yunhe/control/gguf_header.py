@@ -38,6 +38,7 @@ def _read(path: str) -> dict[str, Any]:
         "metadata": metadata,
         "parameters": sum(int(tensor.n_elements) for tensor in reader.tensors),
         "quantisation": by_type.most_common(1)[0][0] if by_type else "",
+        "tensor_bytes": dict(by_type),
         "tokens": len(tokens.data) if tokens is not None else 0,
     }
 
