@@ -20,6 +20,9 @@ const Usage = lazy(() => import("./pages/Usage").then((module) => ({ default: mo
 
 const Adaptations = lazy(() => import("./pages/Adaptations").then((module) => ({ default: module.Adaptations })));
 const AdaptationDetails = lazy(() => import("./pages/AdaptationDetails").then((module) => ({ default: module.AdaptationDetails })));
+const Recipes = lazy(() => import("./pages/Recipes").then((module) => ({ default: module.Recipes })));
+const RecipeDetails = lazy(() => import("./pages/RecipeDetails").then((module) => ({ default: module.RecipeDetails })));
+const RecipeDiff = lazy(() => import("./pages/RecipeDiff").then((module) => ({ default: module.RecipeDiff })));
 
 const client = new QueryClient({
   defaultOptions: {
@@ -53,6 +56,9 @@ function Pages() {
         <Route path="/deployments"><Page key="dep"><Deployments /></Page></Route>
         <Route path="/adaptations"><Page key="adaptations"><Adaptations /></Page></Route>
         <Route path="/adaptations/:id">{({ id }) => <Page key={id}><AdaptationDetails id={id} /></Page>}</Route>
+        <Route path="/recipes"><Page key="recipes"><Recipes /></Page></Route>
+        <Route path="/recipes/diff"><Page key="diff"><RecipeDiff /></Page></Route>
+        <Route path="/recipes/:id">{({ id }) => <Page key={id}><RecipeDetails id={id} /></Page>}</Route>
         <Route path="/pool"><Page key="pool"><Pool /></Page></Route>
         <Route path="/usage"><Page key="usage"><Usage /></Page></Route>
         <Route path="/keys"><Page key="keys"><Keys /></Page></Route>

@@ -1,4 +1,4 @@
-import type { components } from "./adaptationView";
+import type { components } from "./records";
 import { get, type Schemas } from "./client";
 
 type Parts = components["schemas"];

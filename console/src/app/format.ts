@@ -14,6 +14,7 @@ export type Format = {
   share: (value: number | null | undefined) => string;
   times: (ratio: number | null | undefined) => string;
   minutes: (seconds: number) => string;
+  clock: (seconds: number) => string;
 };
 
 const DASH = "–";
@@ -56,6 +57,10 @@ export function useFormat(): Format {
       },
       share: (value) => (value === null || value === undefined ? DASH : share.format(value)),
       times: (ratio) => (ratio === null || ratio === undefined ? DASH : `${ratio < 0.1 ? ratio.toFixed(3) : significant(ratio)}×`),
+      clock: (seconds) => {
+        const [h, m, s] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60), Math.floor(seconds % 60)];
+        return `${h ? `${h}:` : ""}${String(m).padStart(2, "0")}:${String(s).padStart(2, "0")}`;
+      },
       minutes: (seconds) => (seconds < 60 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${(seconds / 60).toFixed(seconds < 600 ? 1 : 0)} min` : `${(seconds / 3600).toFixed(1)} h`),
     };
   }, [language]);

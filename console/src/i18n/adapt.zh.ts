@@ -41,7 +41,7 @@ export const adaptZh: typeof adaptEn = {
   "ad.frontier": "吞吐与 TPOT",
   "ad.frontierlead": "每个标记是一个候选，为其各窗口的中位数。越靠右下越好。",
   "ad.axistokens": "输出词元/秒",
-  "ad.axistpot": "TPOT p50，毫秒",
+  "ad.axistpot": "TPOT p50，ms",
   "ad.better": "更好 ↘",
   "ad.passed": "通过保真门",
   "ad.unmeasured": "未测保真",

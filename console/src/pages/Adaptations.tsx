@@ -46,7 +46,7 @@ function List({ rows }: { rows: Adaptation[] }) {
       rows={rows}
       id={(one) => one.id}
       columns={[
-        { head: t("common.model"), cell: (one) => <><Link href={`/adaptations/${one.id}`}><strong>{one.model}</strong></Link><div className={grid.muted}>{one.spec.workload.name} · {one.spec.use_class}</div></> },
+        { head: t("common.model"), cell: (one) => <><Link className={grid.line} href={`/adaptations/${one.id}`}><strong>{one.model}</strong></Link><div className={grid.muted}>{one.spec.workload.name} · {one.spec.use_class}</div></> },
         { head: t("dep.centre"), cell: (one) => <>{one.centre}<div className={grid.muted}><code>{one.chip}</code></div></> },
         { head: t("common.state"), wide: true, cell: (one) => <><StateBadge state={one.cancel_asked && !hasEnded(one.state) ? "stopping" : one.state} /><div className={grid.muted}>{one.activity}</div></> },
         { head: t("ad.gain"), number: true, cell: (one) => <RatioText ratio={one.recipe_id ? (gains.get(one.recipe_id) ?? null) : null} /> },

@@ -64,7 +64,7 @@ export function Frontier({ view }: { view: View }) {
         {width > 0 ? (
           <svg viewBox={`0 0 ${width} ${height}`} height={height} role="img" aria-label={t("ad.frontier")} data-testid="frontier">
             <Axes x={x} y={y} width={width} height={height} />
-            <Stairs points={points} right={width - EDGE.right} />
+            <Stairs points={points} />
             {points.map((one) => <Mark key={one.point.candidate} put={one} x={x} y={y} onTold={setTold} />)}
             {labels.map((one) => (
               <text key={one.point.candidate} x={one.at.x} y={one.at.y} textAnchor={one.at.anchor} className={`${css.label} ${one.point.is_chosen || one.point.is_baseline ? css.labelStrong : ""}`}>
@@ -98,18 +98,18 @@ function Axes({ x, y, width, height }: { x: Scale; y: Scale; width: number; heig
       ))}
       <text className={css.axis} x={(EDGE.left + width - EDGE.right) / 2} y={height - 4} textAnchor="middle">{t("ad.axistokens")}</text>
       <text className={css.axis} transform={`translate(11 ${(EDGE.top + height - EDGE.bottom) / 2}) rotate(-90)`} textAnchor="middle">{t("ad.axistpot")}</text>
-      <text className={css.corner} x={width - EDGE.right - 6} y={height - EDGE.bottom - 8} textAnchor="end">{t("ad.better")}</text>
+      <text className={css.corner} x={width - EDGE.right - 6} y={EDGE.top + 12} textAnchor="end">{t("ad.better")}</text>
     </g>
   );
 }
 
-/** The border beyond which nothing was reached. */
-function Stairs({ points, right }: { points: Put[]; right: number }) {
+/** The border of what was reached: nothing beyond it was both faster and sooner. */
+function Stairs({ points }: { points: Put[] }) {
   const on = points.filter(({ point }) => point.on_frontier && !point.refused).sort((a, b) => a.x - b.x);
   const [first, ...rest] = on;
   if (first === undefined) return null;
-  const steps = rest.map((one) => `H${one.x}V${one.y}`).join("");
-  return <path className={css.frontier} d={`M${Math.min(first.x, right)} ${first.y}${steps}`} />;
+  const steps = rest.map((one) => `V${one.y}H${one.x}`).join("");
+  return <path className={css.frontier} d={`M${EDGE.left} ${first.y}H${first.x}${steps}V${EDGE.top}`} />;
 }
 
 function Whisker({ spread, scale, axis, other, upright, colour }: { spread: Spread; scale: number; axis: Scale; other: number; upright: boolean; colour: string }) {

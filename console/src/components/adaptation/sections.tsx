@@ -8,7 +8,7 @@ import { grid, Panel, Table } from "../layout";
 import { asInterval, Forest, loadName, metricName, RatioText, reachOf, SpreadText } from "./figures";
 import css from "./adaptation.module.css";
 
-const PIECE = 40;
+const PIECE = 15;
 const SIDES: Record<string, "output_tokens_per_s" | "ttft_s" | "tpot_s"> = { output_tokens_per_s: "output_tokens_per_s", ttft_s: "ttft_s", tpot_s: "tpot_s" };
 
 /** Baseline and choice under each load of the confirmation. */
@@ -138,7 +138,7 @@ export function Candidates({ view }: { view: View }) {
   const { t } = useI18n();
   const f = useFormat();
   const [count, setCount] = useState(10);
-  const order = (one: View["candidates"][number]) => (one.is_chosen ? 1e12 : one.finding ? -1e12 : 0) + (one.speeds?.output_tokens_per_s.value ?? -1);
+  const order = (one: View["candidates"][number]) => (one.is_chosen ? 1e12 : one.finding || one.gate === "failed" ? -1e12 : 0) + (one.speeds?.output_tokens_per_s.value ?? -1);
   const rows = [...view.candidates].sort((a, b) => order(b) - order(a));
   if (rows.length === 0) return null;
   return (
@@ -209,8 +209,8 @@ export function TrialLog({ view }: { view: View }) {
           rows={rows.slice(0, count)}
           id={({ index }) => String(index)}
           columns={[
-            { head: t("ad.at"), cell: ({ line }) => <time dateTime={new Date(line.at_s * 1000).toISOString()} title={f.when(new Date(line.at_s * 1000).toISOString())}>+{f.minutes(line.elapsed_s)}</time> },
-            { head: t("ad.kind"), cell: ({ line }) => <>{t(`ad.kind.${line.kind}`)}{line.load ? <div className={grid.muted}>{line.load}</div> : null}</> },
+            { head: t("ad.at"), cell: ({ line }) => <time dateTime={new Date(line.at_s * 1000).toISOString()} title={f.when(new Date(line.at_s * 1000).toISOString())}>+{f.clock(line.elapsed_s)}</time> },
+            { head: t("ad.kind"), cell: ({ line }) => <>{t(`ad.kind.${line.kind}`)}{line.load ? <div className={`${grid.muted} ${grid.line}`}>{line.load}</div> : null}</> },
             { head: "#", number: true, cell: ({ line }) => line.number ?? "" },
             { head: t("ad.outcome"), wide: true, cell: ({ line }) => <Outcome line={line} /> },
             { head: t("ad.metric.output_tokens_per_s"), number: true, cell: ({ line }) => (line.output_tokens_per_s === null ? "" : f.rate(line.output_tokens_per_s)) },
@@ -220,7 +220,7 @@ export function TrialLog({ view }: { view: View }) {
           ]}
         />
       )}
-      {rows.length > count ? <Button small className={css.more} onClick={() => setCount(count + 5 * PIECE)}>{t("ad.more", { n: Math.min(5 * PIECE, rows.length - count) })}</Button> : null}
+      {rows.length > count ? <Button small className={css.more} onClick={() => setCount(count + 10 * PIECE)}>{t("ad.more", { n: Math.min(10 * PIECE, rows.length - count) })}</Button> : null}
     </Panel>
   );
 }

@@ -352,6 +352,308 @@ export interface components {
             binding: "compute" | "memory";
             attained_share: number;
         };
+        /**
+         * Recipe
+         * @description A recipe.
+         *
+         *         Raises ValueError for a load that the workload lacks or that was measured twice, for more parts than cards, and for
+         *         a setting that holds a secret.
+         */
+        Recipe: {
+            /** @enum {unknown} */
+            schema: "yunhe.recipe/1";
+            model: components["schemas"]["ModelPart"];
+            chip: components["schemas"]["ChipFingerprint"];
+            host: components["schemas"]["HostPart"];
+            engine: components["schemas"]["EnginePart"];
+            settings: {
+                [key: string]: string | number | boolean;
+            };
+            parallelism: components["schemas"]["Parallelism"];
+            workload: components["schemas"]["Workload"];
+            prediction: components["schemas"]["PredictionPart"] | null;
+            measurements: components["schemas"]["Measurement"][];
+            baseline: components["schemas"]["Baseline"] | null;
+            fidelity: components["schemas"]["FidelityPart"];
+            known_limits: string[];
+            made_by: string;
+            made_at_unix_s: number;
+            parent_recipe_id: string | null;
+            reproductions: components["schemas"]["Reproduction"][];
+        };
+        /**
+         * ModelPart
+         * @description The model: the weights that were asked for, before any quantisation by the recipe.
+         */
+        ModelPart: {
+            name: string;
+            digest: string;
+            architecture: string;
+            source: string;
+            quantisation: components["schemas"]["Quantisation"] | null;
+        };
+        /**
+         * Quantisation
+         * @description How the weights that run were made from the model's.
+         */
+        Quantisation: {
+            tool: string;
+            tool_version: string;
+            format: string;
+            calibration_digest: string | null;
+            result_digest: string;
+        };
+        /**
+         * ChipFingerprint
+         * @description The cards that a recipe was measured on, or that are here. Numbers are those of one card.
+         */
+        ChipFingerprint: {
+            chip_id: string;
+            model_name: string;
+            core_count: number | null;
+            memory_bytes: number | null;
+            instruction_sets: string[];
+            firmware_version: string | null;
+            driver_version: string | null;
+            count: number;
+            link_topology: components["schemas"]["LinkTopology"];
+        };
+        /**
+         * LinkTopology
+         * @description How the cards reach each other.
+         */
+        LinkTopology: {
+            /** @enum {unknown} */
+            shape: "full mesh" | "host bus" | "none" | "other" | "ring" | "switch" | "unknown";
+            bandwidth_bytes_per_s: number | null;
+        };
+        /**
+         * HostPart
+         * @description The machine around the cards, without its name.
+         */
+        HostPart: {
+            cpu_model_name: string | null;
+            cpu_cores: number | null;
+            memory_bytes: number | null;
+            numa_nodes: number | null;
+            os: string;
+            kernel: string | null;
+            governor: string | null;
+        };
+        /**
+         * EnginePart
+         * @description The build and how it was started. Raises ValueError where argv or env holds a secret.
+         */
+        EnginePart: {
+            build: components["schemas"]["EngineBuild"];
+            argv: string[];
+            env: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * EngineBuild
+         * @description Which build of an inference program.
+         */
+        EngineBuild: {
+            name: string;
+            version: string;
+            build_digest: string;
+        };
+        /**
+         * Parallelism
+         * @description Over how many cards each dimension is cut.
+         */
+        Parallelism: {
+            tensor: number;
+            pipeline: number;
+            expert: number;
+            data: number;
+        };
+        /**
+         * Workload
+         * @description What the engine was loaded with. The shares of the lengths sum to 1.
+         */
+        Workload: {
+            lengths: components["schemas"]["LengthShare"][];
+            concurrencies: number[];
+            request_rates_per_s: number[];
+            /** @enum {unknown} */
+            arrival: "closed" | "closed and constant" | "closed and poisson" | "constant" | "poisson";
+            seed: number;
+            prompts_digest: string | null;
+            objectives: components["schemas"]["Objectives"] | null;
+        };
+        /**
+         * LengthShare
+         * @description Requests of one length.
+         */
+        LengthShare: {
+            input_tokens: number;
+            output_tokens: number;
+            share: number;
+        };
+        /**
+         * Objectives
+         * @description What a request must keep to count as goodput.
+         */
+        Objectives: {
+            ttft_s: number | null;
+            tpot_s: number | null;
+        };
+        /**
+         * PredictionPart
+         * @description What was predicted before it was measured.
+         */
+        PredictionPart: {
+            predictor_version: string;
+            calibration_level: string;
+            binding: string;
+            points: components["schemas"]["PredictedPoint"][];
+        };
+        /**
+         * PredictedPoint
+         * @description What was predicted of a workload point. Errors are predicted / measured - 1; null where it was not measured.
+         */
+        PredictedPoint: {
+            load: components["schemas"]["Load"];
+            ttft_s: components["schemas"]["Estimate"];
+            tpot_s: components["schemas"]["Estimate"];
+            output_tokens_per_s: components["schemas"]["Estimate"];
+            ttft_error_share: number | null;
+            tpot_error_share: number | null;
+            output_tokens_per_s_error_share: number | null;
+        };
+        /**
+         * Load
+         * @description One workload point: requests in flight (closed loop) or requests a second (open loop), never both.
+         */
+        Load: {
+            concurrency: number | null;
+            requests_per_s: number | null;
+        };
+        /**
+         * Estimate
+         * @description A number and its interval; null where there were too few repeats for one.
+         */
+        Estimate: {
+            value: number;
+            interval: components["schemas"]["Interval"] | null;
+        };
+        /**
+         * Interval
+         * @description Where the value lies with this confidence; both ends in the unit of the value.
+         */
+        Interval: {
+            low: number;
+            high: number;
+            confidence: number;
+        };
+        /**
+         * Measurement
+         * @description What was measured at one workload point, over the repeats that count.
+         */
+        Measurement: {
+            load: components["schemas"]["Load"];
+            ttft_p50_s: components["schemas"]["Estimate"];
+            ttft_p90_s: components["schemas"]["Estimate"];
+            ttft_p99_s: components["schemas"]["Estimate"];
+            tpot_p50_s: components["schemas"]["Estimate"];
+            tpot_p90_s: components["schemas"]["Estimate"];
+            tpot_p99_s: components["schemas"]["Estimate"];
+            output_tokens_per_s: components["schemas"]["Estimate"];
+            goodput_requests_per_s: components["schemas"]["Estimate"] | null;
+            memory_peak_bytes: components["schemas"]["Estimate"] | null;
+            energy_per_output_token_j: components["schemas"]["Estimate"] | null;
+            repeats: number;
+            rejected: components["schemas"]["RejectedSample"][];
+            foreign_cpu_share: number | null;
+        };
+        /**
+         * RejectedSample
+         * @description A repeat that does not count, and why; its numbers stay visible.
+         */
+        RejectedSample: {
+            repeat: number;
+            reason: string;
+            output_tokens_per_s: number | null;
+            foreign_cpu_share: number | null;
+        };
+        /**
+         * Baseline
+         * @description What the gain is over.
+         */
+        Baseline: {
+            description: string;
+            recipe_id: string | null;
+            build: components["schemas"]["EngineBuild"];
+            settings: {
+                [key: string]: string | number | boolean;
+            };
+            gains: components["schemas"]["Gain"][];
+        };
+        /**
+         * Gain
+         * @description Candidate over baseline, from repeats taken in pairs by turns.
+         */
+        Gain: {
+            load: components["schemas"]["Load"];
+            /** @enum {unknown} */
+            metric: "goodput_requests_per_s" | "output_tokens_per_s" | "tpot_p50_s" | "ttft_p50_s";
+            ratio: components["schemas"]["Estimate"];
+            pairs: number;
+        };
+        /**
+         * FidelityPart
+         * @description How close the outputs stay to the reference's, and what the gate says of it.
+         */
+        FidelityPart: {
+            reference: components["schemas"]["FidelityReference"];
+            use_class: string;
+            /** @enum {unknown} */
+            verdict: "failed" | "insufficient" | "passed";
+            reasons: string[];
+            unmeasured: string[];
+            positions: number;
+            kl_nats: components["schemas"]["Estimate"];
+            top1_share: components["schemas"]["Estimate"];
+            perplexity_ratio: components["schemas"]["Estimate"];
+            greedy_agreement_tokens: components["schemas"]["Estimate"] | null;
+            task: components["schemas"]["TaskScore"] | null;
+            text_digests: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * FidelityReference
+         * @description The weights that a candidate is compared with.
+         */
+        FidelityReference: {
+            name: string;
+            digest: string;
+            precision: string;
+        };
+        /**
+         * TaskScore
+         * @description Reference and candidate on the same items.
+         */
+        TaskScore: {
+            items: number;
+            reference_correct: number;
+            candidate_correct: number;
+            p_value: number;
+        };
+        /**
+         * Reproduction
+         * @description Somebody else ran it; their own signed recipe is the proof.
+         */
+        Reproduction: {
+            recipe_id: string;
+            key_id: string;
+            chip_serial_digest: string | null;
+            made_at_unix_s: number;
+            ratio: components["schemas"]["Estimate"];
+        };
     };
     responses: never;
     parameters: never;
