@@ -12,6 +12,7 @@ from yunhe.drivers.engines.compatibility.lookup import assemble
 from yunhe.drivers.engines.compatibility.model import CompatibilityFile, NamesFile, Product, Row
 
 MAKERS = {"nvidia", "amd", "intel", "huawei", "metax", "kunlunxin", "cambricon", "moore-threads", "hygon"}
+MAKERS |= {"iluvatar", "enflame", "biren", "t-head"}
 NAMES = NamesFile(schema=1, families={"qwen3": ("Qwen3ForCausalLM",)}, precisions={"bf16": ("bfloat16",)})
 
 
@@ -46,7 +47,7 @@ def test_a_plugin_row_has_a_plugin() -> None:
         products = {product.engine: product for product in file.products}
         for row in file.rows:
             assert products[row.engine].status != "not"
-            assert row.status != "plugin" or products[row.engine].plugin
+            assert row.status != "plugin" or row.plugin or products[row.engine].plugin
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,16 @@ def test_a_plugin_row_has_a_plugin() -> None:
         ("mthreads", "vllm", "0.28.0", "qwen3", "fp8", "mthreads-s5000", "plugin"),
         ("kunlunxin", "vllm", "0.15.1", "kimi-k2", "w8a8", None, "plugin"),
         ("cambricon", "lmdeploy", "", "qwen2-vl", "fp16", None, "not"),
+        ("iluvatar", "vllm", "", "qwen3", "bfloat16", "mr-v100", "supported"),
+        ("corex", "vllm", "0.28.0", "qwen3.6-moe", "bf16", "bi-v150", "plugin"),
+        ("iluvatar", "vllm", "", "deepseek-v3.1", "w4a8", "mr-v100", "supported"),
+        ("iluvatar", "lmdeploy", "", "internlm3", "bf16", "mr-v100", "supported"),
+        ("enflame", "vllm", "0.9.2", "Qwen3ForCausalLM", "gptq", "enflame-s60", "plugin"),
+        ("enflame", "vllm", "0.9.2", "qwen3", "fp8", "enflame-s60", "not"),
+        ("gcu", "vllm", "", "deepseek-r1", "awq", "enflame-s60", "plugin"),
+        ("biren", "vllm", "0.27.1", "qwen3", "bf16", "br200", "plugin"),
+        ("thead", "vllm", "0.31.0", "qwen3-next", "bf16", "t-head-ppu", "plugin"),
+        ("t-head", "mindie", "", "qwen3", "bf16", None, "not"),
         ("intel", "llamacpp", "", "smollm2", "q4_1", "cpu-intel-xeon", "supported"),
     ],
 )
@@ -88,6 +99,11 @@ def test_the_tables_answer_as_published(
         ("metax", "vllm", "0.33.0", "qwen3", "bf16"),
         ("hygon", "lmdeploy", "", "qwen3", "bf16"),
         ("huawei", "mindie", "", "glm-4-moe", "w4a16"),
+        ("enflame", "vllm", "0.9.2", "deepseek-v3", "bf16"),
+        ("enflame", "vllm", "0.24.0", "qwen3", "bf16"),
+        ("enflame", "sglang", "", "qwen3.6", "bf16"),
+        ("biren", "vllm", "0.27.1", "llama", "bf16"),
+        ("t-head", "sglang", "", "qwen3", "bf16"),
     ],
 )
 def test_what_no_source_speaks_of_is_unknown_and_says_what_is_missing(
@@ -101,6 +117,20 @@ def test_what_no_source_speaks_of_is_unknown_and_says_what_is_missing(
 def test_a_no_for_some_chips_is_no_answer_while_the_chip_is_not_named() -> None:
     assert verdict("huawei", "mindie", "", "glm-4-moe", "w4a8", "ascend-310p3").status == "not"
     assert verdict("huawei", "mindie", "", "glm-4-moe", "w4a8").status == "unknown"
+
+
+def test_a_row_may_need_another_package_than_its_product() -> None:
+    assert verdict("t-head", "vllm", "0.28.0", "qwen3.6-moe", "bf16", "t-head-ppu").plugin == "vllm-plugin-fl"
+    tested = verdict("t-head", "vllm", "", "qwen3.6-moe", "bf16", "t-head-ppu")
+    assert (tested.plugin, tested.experimental) == ("vllm-plugin-fl", False)
+    assert tested.reason.endswith("with vllm-plugin-fl: Qwen3.6-35B-A3B on four ZW810E")
+    assert verdict("t-head", "vllm", "0.31.0", "qwen3.6-moe", "bf16", "t-head-ppu").plugin == "vllm-sail"
+
+
+def test_what_is_said_of_one_chip_is_not_said_of_another_of_its_maker() -> None:
+    assert verdict("biren", "vllm", "0.27.1", "qwen3", "bf16", "br106").status == "unknown"
+    assert verdict("iluvatar", "vllm", "", "qwen3", "bf16", "bi-v150").status == "unknown"
+    assert verdict("enflame", "vllm", "0.9.2", "qwen3", "fp8", "dtu-t20").status == "unknown"
 
 
 def sample(*rows: Row) -> CompatibilityFile:

@@ -131,19 +131,20 @@ def _titles(file: CompatibilityFile, entry: Product | Row) -> tuple[str, ...]:
 
 
 def _answer(file: CompatibilityFile, product: Product, row: Row, what: str) -> Answer:
+    package = row.plugin or product.plugin
     where = f" ({', '.join(row.chips)})" if row.chips else ""
     on = f"{what} on chips by {file.maker}{where}"
     if row.status == "not":
         reason = f"{product.engine} does not run {on}"
     elif row.status == "plugin":
-        reason = f"{product.engine} runs {on} with {product.plugin}"
+        reason = f"{product.engine} runs {on} with {package}"
     else:
         reason = f"{product.engine} runs {on}"
     if row.experimental:
         reason += ", experimentally"
     if row.note:
         reason += f": {row.note}"
-    plugin = product.plugin if row.status == "plugin" else ""
+    plugin = package if row.status == "plugin" else ""
     return Answer(row.status, reason, _titles(file, row), plugin, row.experimental)
 
 

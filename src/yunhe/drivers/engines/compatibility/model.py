@@ -37,6 +37,8 @@ class Row(Struct, frozen=True, forbid_unknown_fields=True):
     precisions: Annotated[tuple[Name, ...], Meta(min_length=1)]
     status: Said
     sources: SourceKeys
+    #: The package where it is another than the product's.
+    plugin: str = ""
     #: Engine versions of which it is said, both included, by release number; "" is open.
     since: str = ""
     until: str = ""
