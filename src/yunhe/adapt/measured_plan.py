@@ -9,11 +9,16 @@ import numpy as np
 from msgspec import Struct
 
 from yunhe.adapt.features import features
+from yunhe.adapt.file_formats import (
+    FILE_FORMATS,
+    FORMAT_OF_PRECISION,
+    FileFormat,
+    cache_bytes_per_token,
+    file_weight_bytes,
+)
 from yunhe.adapt.measured_chip import MeasuredChip
-from yunhe.adapt.measured_fit import EngineFit, MeasuredPrediction, ModelCost, NotFitted, compute_dtype, fit, predict
-from yunhe.adapt.memory import sequence_bytes
+from yunhe.adapt.measured_fit import EngineFit, MeasuredPrediction, ModelCost, NotFitted, fit, predict
 from yunhe.adapt.plan import Goals, No, Way
-from yunhe.adapt.precision import PRECISIONS, Precision
 from yunhe.adapt.predictor import Estimate
 from yunhe.adapt.queueing import Outcome, Server, closed_loop
 from yunhe.catalogue.architecture import Architecture
@@ -21,8 +26,6 @@ from yunhe.catalogue.architecture import Architecture
 MEASURED: Final = "measured here"
 DISTURBED: Final = "measured here, disturbed"
 _CONCURRENCIES: Final = (1, 2, 4, 8)
-#: Files of quantised weights keep embedding and output matrix in eight bits with a scale for each 32.
-_HEAD_BYTES_MIN: Final = 34 / 32
 _USABLE_SHARE: Final = 0.9
 #: Prompt tokens of one step, as the engines here have it by default.
 _CHUNK_TOKENS: Final = 2048
@@ -41,23 +44,22 @@ class _Tried(Struct, frozen=True):
     tokens_per_s: float
 
 
-def model_cost(architecture: Architecture, precision: Precision, context: float) -> ModelCost:
-    """What a model of the catalogue reads and computes in this format, with sequences of ``context`` tokens."""
+def model_cost(architecture: Architecture, of: FileFormat, context: float) -> ModelCost:
+    """What a model of the catalogue reads and computes in this format, with sequences of ``context`` tokens. A row of
+    the embedding is all that a token reads of it, unless it is the output matrix too."""
     f = features(architecture)
-    head_bytes = min(2.0, max(_HEAD_BYTES_MIN, precision.dense_bytes))
-    plain = f.attention * precision.attention_bytes + (f.dense + f.shared) * precision.dense_bytes
     pairs = f.pair_full + f.indexer_pair + f.pair_window * min(1.0, f.window / context)
     pairs += f.pair_latent_decode * min(1.0, f.chosen / context) + f.state_operations / context
     return ModelCost(
-        weights_bytes=plain + f.head * head_bytes,
-        experts_bytes=f.expert_layers * f.experts * f.expert * precision.expert_bytes,
+        weights_bytes=(f.attention + f.dense + f.shared) * of.matrix_bytes + f.head * of.head_bytes,
+        experts_bytes=f.expert_layers * f.experts * f.expert * of.matrix_bytes,
         experts=f.experts if f.expert_layers else 0.0,
         experts_used=f.experts_used,
         parameters=f.always + f.expert_layers * f.experts_used * f.expert,
         head_parameters=f.head,
-        cache_bytes_per_token=sequence_bytes(architecture, precision, context) / context,
+        cache_bytes_per_token=cache_bytes_per_token(architecture),
         pair_operations=pairs,
-        dtype=compute_dtype(precision.dense_bytes),
+        dtype=of.dtype,
     )
 
 
@@ -85,7 +87,10 @@ def measured_ways(
             continue
         basis = MEASURED if all(probe.quiet for probe in measured[name].probes) else DISTURBED
         for precision in precisions:
-            found = _way(architecture, chip, fitted, PRECISIONS[precision], goals, credits_per_hour, basis)
+            if precision not in FORMAT_OF_PRECISION:
+                refused.append(No(chip.chip, name, precision, None, "no format of weights files for processors"))
+                continue
+            found = _way(architecture, chip, fitted, precision, goals, credits_per_hour, basis)
             if isinstance(found, No):
                 refused.append(found)
             else:
@@ -97,17 +102,18 @@ def _way(
     architecture: Architecture,
     chip: MeasuredChip,
     of: EngineFit,
-    precision: Precision,
+    precision: str,
     goals: Goals,
     credits_per_hour: float | None,
     basis: str,
 ) -> Way | No:
     def no(reason: str) -> No:
-        return No(chip.chip, of.engine, precision.name, 1, reason)
+        return No(chip.chip, of.engine, precision, 1, reason)
 
     tokens = goals.input_tokens + goals.output_tokens
-    cost = model_cost(architecture, precision, tokens)
-    weights, each = cost.weights_bytes + cost.experts_bytes, sequence_bytes(architecture, precision, tokens)
+    file_format = FILE_FORMATS[FORMAT_OF_PRECISION[precision]]
+    cost = model_cost(architecture, file_format, tokens)
+    weights, each = file_weight_bytes(architecture, file_format), cost.cache_bytes_per_token * tokens
     room = float("inf") if chip.memory_bytes is None else (chip.memory_bytes * _USABLE_SHARE - weights) / each
     if room < 1:
         return no(f"needs {(weights + each) / 1e9:.1f} GB; the chip has {(chip.memory_bytes or 0) / 1e9:.1f}")
@@ -126,7 +132,7 @@ def _way(
     return Way(
         chip=chip.chip,
         engine=of.engine,
-        precision=precision.name,
+        precision=precision,
         tensor_parallel=1,
         concurrency=best.concurrency,
         ttft_s=_like(best.said.prefill_s, float(np.mean(best.outcome.ttft_s))),

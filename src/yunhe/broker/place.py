@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from yunhe.broker.fit import memory_need_bytes
-from yunhe.catalogue.model import ANY, EXTERNAL_ENGINE, Model
+from yunhe.catalogue.model import ANY, EXTERNAL_ENGINE, Model, SettingValue
 from yunhe.catalogue.ports import Verdict
 from yunhe.core.units import bytes_text
 from yunhe.pool.model import Card, Centre, Node
@@ -63,6 +63,8 @@ class Demand:
     centre: str | None = None
     #: True for a server that already runs elsewhere.
     external: bool = False
+    #: Of the recipe: slots and context decide how large the cache is.
+    settings: Mapping[str, SettingValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ def _usable_engines(demand: Demand, offer: CentreSupply, refused: list[Refused])
 def _fitting_cards(
     demand: Demand, supply: Supply, offer: CentreSupply, engines: Iterable[str], refused: list[Refused]
 ) -> list[tuple[tuple[int, int, int, str], Placement]]:
-    need = memory_need_bytes(demand.model)
+    need = memory_need_bytes(demand.model, demand.settings)
     found = []
     cards = [(node, card) for node in offer.nodes for card in node.cards]
     if not cards:

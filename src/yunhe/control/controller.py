@@ -182,6 +182,7 @@ def _find_place(world: World, deployment: Deployment, replica: Replica) -> Place
         chip=replica.recipe.chip,
         centre=deployment.centre,
         external=replica.external is not None,
+        settings=replica.recipe.settings,
     )
     return place(demand, with_uses(world.centres, world.replicas.values(), world.models, deployment.id))
 

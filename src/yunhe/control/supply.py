@@ -55,7 +55,7 @@ def with_uses(
             use = used.get((replica.centre_id, uid), CardUse())
             used[replica.centre_id, uid] = replace(
                 use,
-                memory_bytes=use.memory_bytes + memory_need_bytes(model),
+                memory_bytes=use.memory_bytes + memory_need_bytes(model, replica.recipe.settings, replica.slots),
                 replicas=use.replicas + 1,
                 siblings=use.siblings + (replica.deployment_id == deployment_id),
             )

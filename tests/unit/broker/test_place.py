@@ -66,6 +66,30 @@ def test_the_cache_estimate_follows_its_formula() -> None:
     assert memory_need_bytes(replace(MODEL, shape={})) == int(98_362_432 * 1.1) + OVERHEAD_BYTES
 
 
+def test_slots_context_and_width_of_the_cache_count_as_the_recipe_names_them() -> None:
+    one = cache_bytes(MODEL)
+    assert cache_bytes(MODEL, {"slots": 8}) == cache_bytes(MODEL, {"max_num_seqs": 8}) == 8 * one
+    assert cache_bytes(MODEL, {"slots": 8, "context_length": 2048}) == 2 * one
+    assert cache_bytes(MODEL, {"kv_type": "q8_0"}) == one * 17 // 32
+    assert cache_bytes(MODEL, {"kv_cache_dtype": "auto"}) == one
+    # What a running engine told counts where its recipe leaves it open.
+    assert cache_bytes(MODEL, {}, slots=4) == 4 * one
+    assert cache_bytes(MODEL, {"slots": 2}, slots=4) == 2 * one
+    # Nonsense is the engine's to refuse; it must not end whoever places replicas.
+    assert cache_bytes(MODEL, {"slots": "all", "context_length": -1}) == one
+    assert cache_bytes(MODEL, {"slots": True, "context_length": 0.5}) == one
+
+
+def test_a_recipe_with_more_slots_needs_a_larger_card() -> None:
+    room = memory_need_bytes(MODEL) * 2
+    supply = Supply((centre(cards=(card(memory=room),)),))
+    assert isinstance(place(DEMAND, supply), Placement)
+    found = place(Demand(MODEL, settings={"slots": 16}), supply)
+    assert isinstance(found, NoFit)
+    assert "needs about" in found.reason
+    assert isinstance(place(Demand(MODEL, settings={"slots": 16, "context_length": 512}), supply), Placement)
+
+
 def test_a_replica_takes_the_card_that_fits_and_an_engine_that_the_centre_has() -> None:
     found = place(DEMAND, Supply((centre(),)))
     assert isinstance(found, Placement)
