@@ -23,6 +23,7 @@ const AdaptationDetails = lazy(() => import("./pages/AdaptationDetails").then((m
 const Recipes = lazy(() => import("./pages/Recipes").then((module) => ({ default: module.Recipes })));
 const RecipeDetails = lazy(() => import("./pages/RecipeDetails").then((module) => ({ default: module.RecipeDetails })));
 const RecipeDiff = lazy(() => import("./pages/RecipeDiff").then((module) => ({ default: module.RecipeDiff })));
+const Matrix = lazy(() => import("./pages/Matrix").then((module) => ({ default: module.Matrix })));
 
 const client = new QueryClient({
   defaultOptions: {
@@ -59,6 +60,7 @@ function Pages() {
         <Route path="/recipes"><Page key="recipes"><Recipes /></Page></Route>
         <Route path="/recipes/diff"><Page key="diff"><RecipeDiff /></Page></Route>
         <Route path="/recipes/:id">{({ id }) => <Page key={id}><RecipeDetails id={id} /></Page>}</Route>
+        <Route path="/matrix"><Page key="matrix"><Matrix /></Page></Route>
         <Route path="/pool"><Page key="pool"><Pool /></Page></Route>
         <Route path="/usage"><Page key="usage"><Usage /></Page></Route>
         <Route path="/keys"><Page key="keys"><Keys /></Page></Route>

@@ -13,6 +13,7 @@ const PAGES: [string, MessageKey, string][] = [
   ["/deployments", "nav.deployments", "M4 4h16v6H4zM4 14h16v6H4zM7 7h.01M7 17h.01"],
   ["/adaptations", "nav.adaptations", "M4 6h9M17 6h3M4 12h3M11 12h9M4 18h11M19 18h1M15 4v4M9 10v4M17 16v4"],
   ["/recipes", "nav.recipes", "M6 3h9l4 4v14H6zM14 3v5h5M9 13l2 2 4-4"],
+  ["/matrix", "nav.matrix", "M4 4h16v16H4zM4 9.3h16M4 14.6h16M9.3 4v16M14.6 4v16"],
   ["/pool", "nav.pool", "M5 5h14v14H5zM9 1v4M15 1v4M9 19v4M15 19v4M1 9h4M1 15h4M19 9h4M19 15h4"],
   ["/usage", "nav.usage", "M4 20V10M10 20V4M16 20v-7M22 20H2"],
   ["/keys", "nav.keys", "M12 16a4 4 0 1 1-8 0 4 4 0 0 1 8 0zM11 13 21 3M16 8l3 3"],

@@ -60,14 +60,14 @@ export function Dialog({ title, open, onClose, children, wide = false }: { title
 }
 
 /** Asks before something that cannot be undone. */
-export function Confirm({ question, action, open, onClose, onConfirm, busy }: { question: string; action: string; open: boolean; onClose: () => void; onConfirm: () => void; busy: boolean }) {
+export function Confirm({ question, action, open, onClose, onConfirm, busy, danger = true }: { question: string; action: string; open: boolean; onClose: () => void; onConfirm: () => void; busy: boolean; danger?: boolean }) {
   const { t } = useI18n();
   return (
     <Dialog title={action} open={open} onClose={onClose}>
       <p>{question}</p>
       <div className={css.actions}>
         <Button onClick={onClose}>{t("common.cancel")}</Button>
-        <Button kind="danger" disabled={busy} onClick={onConfirm}>
+        <Button kind={danger ? "danger" : "primary"} disabled={busy} onClick={onConfirm}>
           {action}
         </Button>
       </div>

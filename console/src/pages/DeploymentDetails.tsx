@@ -6,6 +6,7 @@ import { useI18n } from "../app/i18n";
 import { Button } from "../components/controls";
 import { Empty, ErrorBox, Skeleton, StateBadge } from "../components/feedback";
 import { grid, Panel, Table } from "../components/layout";
+import { Rollouts } from "./Rollouts";
 
 const PIECE_BYTES = 524_288;
 const PIECES_AT_ONCE = 32;
@@ -59,6 +60,7 @@ export function DeploymentDetails({ deployment }: { deployment: Schemas["Deploym
         )}
       </Panel>
       {log ? <Log replica={log} /> : null}
+      <Rollouts deployment={deployment} />
       <Events subject={deployment.id} />
     </div>
   );

@@ -5,6 +5,7 @@ import { get, type Page, type Schemas } from "../api/client";
 import { readRecipe, readRecipes, shortId, type RecipeDetail } from "../api/recipe";
 import { useFormat } from "../app/format";
 import { useI18n, type MessageKey } from "../app/i18n";
+import { loadName } from "../components/adaptation/figures";
 import { Certificate, Command, Gains, Places, Signature } from "../components/recipe/sections";
 import { RollOut } from "../components/recipe/RollOut";
 import { Button, CopyButton, Dialog } from "../components/controls";
@@ -34,9 +35,9 @@ export function RecipeDetails({ id }: { id: string }) {
         <div className={css.column}>
           <What recipe={recipe} />
           <Signature recipe={recipe} />
-          <Places recipe={recipe} />
         </div>
       </div>
+      <Places recipe={recipe} />
     </div>
   );
 }
@@ -63,7 +64,7 @@ function Head({ recipe }: { recipe: RecipeDetail }) {
         </div>
         <div className={grid.headActions}>
           {rest.length ? (
-            <select className={grid.select} aria-label={t("rc.compare")} value="" onChange={(event) => go(`/recipes/diff?a=${recipe.id}&b=${event.target.value}`)}>
+            <select className={`${grid.select} ${css.narrow}`} aria-label={t("rc.compare")} value="" onChange={(event) => go(`/recipes/diff?a=${recipe.id}&b=${event.target.value}`)}>
               <option value="" disabled>{t("rc.compare")}…</option>
               {rest.map((one) => <option key={one.id} value={one.id}>{one.model} · {one.engine} · {shortId(one.id)}</option>)}
             </select>
@@ -91,12 +92,13 @@ function Tiles({ recipe }: { recipe: RecipeDetail }) {
   const f = useFormat();
   const gain = recipe.gains[0];
   const first = recipe.document.measurements[0];
+  const load = first ? loadName(t, first.load) : "";
   const ends = gain && gain.ratio.low !== null && gain.ratio.high !== null ? `${f.share(gain.ratio.confidence)} ${f.times(gain.ratio.low)} – ${f.times(gain.ratio.high)}` : undefined;
   const kl = recipe.fidelity.kl_nats;
   return (
     <div className={grid.stats}>
-      <Stat label={gain ? `${t("rc.gain")} · ${t(`rc.metric.${gain.metric}` as MessageKey)}, ${gain.load}` : t("rc.gain")} value={f.times(gain?.ratio.value)} {...(ends ? { detail: ends } : {})} />
-      <Stat label={t("ad.metric.output_tokens_per_s")} value={f.rate(first?.output_tokens_per_s.value)} unit="tokens/s" {...(gain ? { detail: gain.load } : {})} />
+      <Stat label={gain ? `${t("rc.gain")} · ${t(`rc.metric.${gain.metric}` as MessageKey)}, ${load}` : t("rc.gain")} value={f.times(gain?.ratio.value)} {...(ends ? { detail: ends } : {})} />
+      <Stat label={t("ad.metric.output_tokens_per_s")} value={f.rate(first?.output_tokens_per_s.value)} unit="tokens/s" detail={load} />
       <Stat label="TPOT p50" value={f.ms(first?.tpot_p50_s ? first.tpot_p50_s.value * 1000 : null)} detail={`TTFT p50 ${f.ms(first ? first.ttft_p50_s.value * 1000 : null)}`} />
       <Stat label={`${t("ad.fidelitytile")} · ${recipe.fidelity.use_class}`} value={t(`ad.gate.${recipe.fidelity.verdict}` as MessageKey)} detail={`KL ${kl.value.toFixed(4)} · top-1 ${f.share(recipe.fidelity.top1_share.value)}`} />
     </div>

@@ -43,7 +43,7 @@ export function RecipeDiff() {
       {diff.error ? <ErrorBox error={diff.error} onRetry={() => void diff.refetch()} /> : null}
       {a && b ? (
         <Panel
-          title={t("rc.diff.count", { n: changes.length })}
+          title={t("rc.diff.count", { shown: rows.length, n: changes.length })}
           cli={`yunhe recipe diff ${shortId(a)} ${shortId(b)}`}
           actions={<label className={grid.row}><input type="checkbox" checked={all} onChange={(event) => setAll(event.target.checked)} /> <span className={grid.muted}>{t("rc.diff.all")}</span></label>}
         >
@@ -54,8 +54,8 @@ export function RecipeDiff() {
               id={(one) => one.path}
               columns={[
                 { head: t("rc.diff.field"), wide: true, cell: (one) => <code>{one.path}</code> },
-                { head: "A", wide: true, cell: (one) => (one.kind === "added" ? "–" : <span className={css.bad}>{shown(one.left)}</span>) },
-                { head: "B", wide: true, cell: (one) => (one.kind === "removed" ? "–" : <strong className={css.ok}>{shown(one.right)}</strong>) },
+                { head: "A", wide: true, cell: (one) => (one.kind === "added" ? "–" : <span className={grid.muted}>{shown(one.left)}</span>) },
+                { head: "B", wide: true, cell: (one) => (one.kind === "removed" ? "–" : <strong>{shown(one.right)}</strong>) },
                 { head: "Δ", number: true, cell: (one) => (one.kind === "changed" ? delta(one) : t(`rc.diff.${one.kind}`)) },
               ]}
             />

@@ -4,7 +4,7 @@ import { verdictOf, type Measured, type RecipeDetail } from "../../api/recipe";
 import { useFormat } from "../../app/format";
 import { useI18n, type MessageKey } from "../../app/i18n";
 import { Chips } from "../adaptation/sections";
-import { Forest, RatioText, reachOf } from "../adaptation/figures";
+import { Forest, loadName, RatioText, reachOf } from "../adaptation/figures";
 import { CopyButton } from "../controls";
 import { Empty, StateBadge } from "../feedback";
 import { grid, Panel, Table } from "../layout";
@@ -14,7 +14,8 @@ import css from "../adaptation/adaptation.module.css";
 export function Gains({ recipe }: { recipe: RecipeDetail }) {
   const { t } = useI18n();
   const reach = reachOf(recipe.gains.map((one) => one.ratio));
-  const rows = recipe.gains.map((one, index) => ({ one, first: recipe.gains[index - 1]?.load !== one.load }));
+  const loads = recipe.document.baseline?.gains.map((one) => loadName(t, one.load)) ?? [];
+  const rows = recipe.gains.map((one, index) => ({ one, load: loads[index] ?? one.load, first: recipe.gains[index - 1]?.load !== one.load }));
   return (
     <Panel title={t("rc.gains")}>
       {rows.length === 0 ? <Empty text={t("rc.nogains")} /> : (
@@ -25,7 +26,7 @@ export function Gains({ recipe }: { recipe: RecipeDetail }) {
             rows={rows}
             id={({ one }) => one.load + one.metric}
             columns={[
-              { head: t("ad.load"), cell: ({ one, first }) => (first ? <strong>{one.load}</strong> : <span className="visually-hidden">{one.load}</span>) },
+              { head: t("ad.load"), cell: ({ load, first }) => (first ? <strong>{load}</strong> : <span className="visually-hidden">{load}</span>) },
               { head: t("ad.metric"), cell: ({ one }) => <>{t(`rc.metric.${one.metric}` as MessageKey)} <span aria-hidden="true">{one.metric.endsWith("_per_s") ? "↑" : "↓"}</span></> },
               { head: t("ad.ratio"), number: true, cell: ({ one }) => <span className={css.ratioCell}><Forest ratio={one.ratio} reach={reach} good={verdictOf(one.metric, one.ratio)} /><RatioText ratio={one.ratio} /></span> },
               { head: t("rc.pairs"), number: true, cell: ({ one }) => one.pairs },
@@ -73,6 +74,11 @@ export function Certificate({ recipe }: { recipe: RecipeDetail }) {
 /** An argument as a POSIX shell takes it. */
 const quoted = (text: string) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
+/** One option with its value a line. */
+function lines(argv: string[]): string {
+  return argv.map((text, index) => (index === 0 ? "" : text.startsWith("-") ? "\n  " : " ") + quoted(text)).join("");
+}
+
 /** The exact command, and the settings that it comes from. */
 export function Command({ recipe }: { recipe: RecipeDetail }) {
   const { t } = useI18n();
@@ -80,7 +86,7 @@ export function Command({ recipe }: { recipe: RecipeDetail }) {
   const env = Object.entries(engine.env).map(([name, value]) => `${name}=${quoted(value)}`);
   return (
     <Panel title={t("rc.command")} actions={<CopyButton text={[...env, ...engine.argv.map(quoted)].join(" ")} />}>
-      <pre className={css.code} tabIndex={0} aria-label={t("rc.argv")} data-testid="argv">{[...env, ...engine.argv.map(quoted)].join("\n  ")}</pre>
+      <pre className={css.code} tabIndex={0} aria-label={t("rc.argv")} data-testid="argv">{[...env, lines(engine.argv)].join("\n")}</pre>
       <dl className={`${css.facts} ${css.more}`}>
         <dt>{t("rc.settings")}</dt>
         <dd><Chips settings={settings} /></dd>
@@ -115,6 +121,19 @@ export function Signature({ recipe }: { recipe: RecipeDetail }) {
 
 const OUTCOMES: Record<string, [string, MessageKey]> = { applies: ["applies", "rc.applies"], "needs force": ["waiting", "rc.needsforce"], never: ["stopped", "rc.never"] };
 
+/** The weightiest first; digests are cut to what tells them apart. */
+function Reasons({ list }: { list: string[] }) {
+  const { t } = useI18n();
+  const short = list.map((one) => one.replaceAll(/\b([0-9a-f]{12})[0-9a-f]{52}\b/g, "$1…"));
+  if (short.length <= 1) return <div className={grid.muted}>{short[0] ?? ""}</div>;
+  return (
+    <details>
+      <summary className={grid.muted}>{short[0]} <span>{t("rc.morereasons", { n: short.length - 1 })}</span></summary>
+      <ul className={css.reasons}>{short.slice(1).map((one) => <li key={one}>{one}</li>)}</ul>
+    </details>
+  );
+}
+
 export function Places({ recipe }: { recipe: RecipeDetail }) {
   const { t } = useI18n();
   const order = Object.keys(OUTCOMES);
@@ -127,8 +146,8 @@ export function Places({ recipe }: { recipe: RecipeDetail }) {
           rows={rows}
           id={(one) => one.centre + one.node + one.chip}
           columns={[
-            { head: t("dep.centre"), cell: (one) => <>{one.centre}<div className={grid.muted}>{one.node}</div></> },
-            { head: t("common.state"), wide: true, cell: (one) => { const [state, key] = OUTCOMES[one.outcome] ?? ["unknown", "rc.never"]; return <><StateBadge state={state} label={t(key)} /><div className={grid.muted}>{one.reasons.join("; ")}</div></>; } },
+            { head: t("dep.centre"), cell: (one) => <>{one.centre}<div className={grid.muted}>{one.node} · <code>{one.chip}</code></div></> },
+            { head: t("common.state"), wide: true, cell: (one) => { const [state, key] = OUTCOMES[one.outcome] ?? ["unknown", "rc.never"]; return <><StateBadge state={state} label={t(key)} /><Reasons list={one.reasons} /></>; } },
           ]}
         />
       )}
