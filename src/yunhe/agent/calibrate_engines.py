@@ -52,8 +52,8 @@ _ANY: Final = Slo()
 
 
 @dataclass(slots=True)
-class _Windows:
-    """Of one load."""
+class LoadWindows:
+    """Those of one load, and what they say together."""
 
     load: Load
     accepted: list[Sample] = field(default_factory=list)
@@ -61,10 +61,12 @@ class _Windows:
 
     @property
     def tries(self) -> int:
+        """Windows so far."""
         return len(self.accepted) + len(self.rejected)
 
     @property
     def wanting(self) -> bool:
+        """Whether another window is worth its time."""
         return len(self.accepted) < WINDOWS_WANTED and self.tries < TRIES_MAX
 
     def take(self, sample: Sample) -> str:
@@ -118,7 +120,7 @@ async def probe_engine(
     """Start it, load it, stop it; until ``deadline`` of ``time.monotonic`` at the latest."""
     settings = probe_settings(engine, model, card)
     candidate = Candidate(f"{engine.name}-calibration", engine.name, settings, "")
-    found = [_Windows(load) for load in LOADS]
+    found = [LoadWindows(load) for load in LOADS]
     failure, digest = "", ""
     try:
         async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline - time.monotonic()):
@@ -139,7 +141,7 @@ async def probe_engine(
 
 
 async def _measure(
-    running: Running, candidate: Candidate, found: Sequence[_Windows], tell: Callable[[str], None]
+    running: Running, candidate: Candidate, found: Sequence[LoadWindows], tell: Callable[[str], None]
 ) -> None:
     """Loads in turn, so that a disturbance that passes does not take all windows of one."""
     round = 0
