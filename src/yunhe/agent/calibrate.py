@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ import httpx
 import msgspec
 from msgspec.structs import replace
 
-from yunhe.adapt.measured_chip import MeasuredChip, MeasuredEngine
+from yunhe.adapt.measured_chip import MeasuredChip, MeasuredEngine, MeasuredPeak, MeasuredTier
 from yunhe.agent import files, inventory
 from yunhe.agent.calibrate_chip import measure_chip
 from yunhe.agent.calibrate_documents import Begun, Document, Done, Failed, Progress
@@ -91,27 +92,9 @@ class Calibration:
         model = await asyncio.to_thread(find_model, self._ask.model, began_at)
         engines = load_engines()
         wanted = _wanted(engines, self._ask.engines, model, card)
-        steps = 1 + len(wanted)
-        self._tell(Begun(1, steps, f"Measure {card.model_name}", self._share()))
-        tiers, peaks, notes = await asyncio.to_thread(measure_chip, chip, card, lambda _, line: self._seen(line))
-        found: list[MeasuredEngine] = []
-        async with httpx.AsyncClient(trust_env=False) as client:
-            supervisor = Supervisor(centre, engines, self._layout, client)
-            supervisor.inventory = taken
-            watch = asyncio.create_task(supervisor.watch())
-            stage = Stage(
-                supervisor, self._layout.launches, f"calibration-{time.time_ns():x}"[-10:], model, (card.uid,)
-            )
-            try:
-                for number, engine in enumerate(wanted):
-                    self._tell(Begun(number + 2, steps, f"Probe {engine.name} {engine.version}", self._share()))
-                    deadline = self._deadline(len(wanted) - number)
-                    found.append(await probe_engine(engine, model, card, stage, deadline, self._seen))
-            finally:
-                await stage.clear()
-                watch.cancel()
-                await asyncio.gather(watch, return_exceptions=True)
-                await supervisor.let_go()
+        self._tell(Begun(1, 1 + len(wanted), f"Measure {card.model_name}", self._share()))
+        tiers, peaks, notes = await self._measure_chip(chip, card)
+        found = await self._probe(centre, taken, card, model, engines, wanted)
         made = MeasuredChip(
             schema=1,
             chip=card.chip,
@@ -132,6 +115,47 @@ class Calibration:
             notes=notes,
         )
         return self._keep(made)
+
+    async def _probe(
+        self, centre: Any, taken: Inventory, card: Card, model: Model, engines: Engines, wanted: Sequence[Engine]
+    ) -> list[MeasuredEngine]:
+        """Each engine in turn, as replicas of this directory."""
+        found: list[MeasuredEngine] = []
+        async with httpx.AsyncClient(trust_env=False) as client:
+            supervisor = Supervisor(centre, engines, self._layout, client)
+            supervisor.inventory = taken
+            watch = asyncio.create_task(supervisor.watch())
+            stage = Stage(
+                supervisor, self._layout.launches, f"calibration-{time.time_ns():x}"[-10:], model, (card.uid,)
+            )
+            try:
+                for number, engine in enumerate(wanted):
+                    self._tell(
+                        Begun(number + 2, 1 + len(wanted), f"Probe {engine.name} {engine.version}", self._share())
+                    )
+                    deadline = self._deadline(len(wanted) - number)
+                    found.append(await probe_engine(engine, model, card, stage, deadline, self._seen))
+            finally:
+                await stage.clear()
+                watch.cancel()
+                await asyncio.gather(watch, return_exceptions=True)
+                await supervisor.let_go()
+        return found
+
+    async def _measure_chip(
+        self, chip: Any, card: Card
+    ) -> tuple[tuple[MeasuredTier, ...], tuple[MeasuredPeak, ...], tuple[str, ...]]:
+        """Off the loop; the thread ends soon after this is cancelled, and says no more."""
+        stopped = threading.Event()
+
+        def seen(_: float, line: str) -> None:
+            if not stopped.is_set():
+                self._seen(line)
+
+        try:
+            return await asyncio.to_thread(measure_chip, chip, card, seen, lambda: not stopped.is_set())
+        finally:
+            stopped.set()
 
     def _keep(self, made: MeasuredChip) -> Done:
         """Write it, with engines that an earlier run measured on the same card by the same model."""

@@ -69,16 +69,19 @@ class Calibrates(Protocol):
 
 
 def measure_chip(
-    chip: Calibrates, card: Card, tell: Callable[[float, str], None]
+    chip: Calibrates, card: Card, tell: Callable[[float, str], None], going: Callable[[], bool] = lambda: True
 ) -> tuple[tuple[MeasuredTier, ...], tuple[MeasuredPeak, ...], tuple[str, ...]]:
-    """Tiers, peaks, and notes about what is missing or was disturbed. Blocks. ``tell``: share done, a line."""
+    """Tiers, peaks, and notes about what is missing or was disturbed. Blocks while ``going()``. ``tell``: share done,
+    a line."""
     tiers: list[MeasuredTier] = []
     peaks: list[MeasuredPeak] = []
     notes: list[str] = []
     kinds = chip.calibration_kinds(card)
     deadline = time.monotonic() + RETRIES_LIMIT_S
     for number, kind in enumerate(kinds):
-        best = _best(chip, card, kind, deadline)
+        if not going():
+            break
+        best = _best(chip, card, kind, deadline, going)
         if best is None:
             notes.append(f"{kind.name} could not be measured")
             continue
@@ -92,10 +95,10 @@ def measure_chip(
     return tuple(tiers), tuple(peaks), tuple(notes)
 
 
-def _best(chip: Calibrates, card: Card, kind: Kind, deadline: float) -> Reading | None:
+def _best(chip: Calibrates, card: Card, kind: Kind, deadline: float, going: Callable[[], bool]) -> Reading | None:
     best: Reading | None = None
     for turn in range(TRIES):
-        if turn and time.monotonic() > deadline:
+        if turn and (time.monotonic() > deadline or not going()):
             break
         try:
             found = chip.calibrate(card, kind)

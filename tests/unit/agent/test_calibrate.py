@@ -67,6 +67,12 @@ def test_repeating_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -
     assert chip.asked == ["read", "matmul"]
 
 
+def test_nothing_more_is_measured_once_the_caller_has_gone() -> None:
+    chip = ScriptedChip({"read": [Speed(5e9, 0.5)], "matmul": []})
+    measure_chip(chip, CARD, lambda share, line: None, lambda: not chip.asked)
+    assert chip.asked == ["read"]
+
+
 def window(tpot_s: float, foreign: float = 0.0, errors: int = 0) -> Sample:
     return Sample(
         candidate="c",
