@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -66,6 +67,20 @@ def test_bad_weights_are_explained(instance: Any) -> None:
     done = instance.run("model", "add", str(path))
     assert done.returncode == 1
     assert "error[bad_weights]" in done.stderr
+
+
+def test_a_configuration_alone_is_planned_and_not_deployed(instance: Any) -> None:
+    path = instance.work / "config.json"
+    sizes = {"hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 2, "num_attention_heads": 4}
+    path.write_text(json.dumps({"model_type": "llama", "vocab_size": 100, "max_position_embeddings": 512, **sizes}))
+    added = instance.run("model", "add", str(path), "--name", "planned")
+    assert (added.returncode, "without weights" in added.stderr) == (0, True)
+    assert instance.json("plan", "planned", "--chip", "h100-sxm", "--engine", "vllm")["ways"]
+    refused = instance.run("deployment", "create", "planned")
+    assert refused.returncode == 1
+    assert "error[no_weights]: no weights of planned are here" in refused.stderr
+    assert "hint: Add the directory with its safetensors weights" in refused.stderr
+    assert instance.run("model", "remove", "planned").returncode == 0
 
 
 def test_deployed_model_cannot_be_removed(instance: Any) -> None:

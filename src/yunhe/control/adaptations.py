@@ -205,7 +205,7 @@ async def _model_with_weights(tx: Tx, ref: str) -> Model:
         raise NotFound(f"there is no model {ref!r}", next_step="List models: yunhe model list.")
     if found.weights.location == NO_WEIGHTS:
         rule = f"no weights of {found.name} are here: it was added from its config.json alone"
-        raise NoWeights(rule, fields=[f"body.model: {rule}"])
+        raise NoWeights(rule, fields=["body.model: one with weights"])
     if found.weights.location == EXTERNAL_ENGINE or found.weights.sha256 is None:
         rule = f"{found.name} has no weights here, only external servers hold it"
         raise InvalidRequest(rule, fields=[f"body.model: {rule}"], next_step="Add its weights: yunhe model add FILE.")

@@ -293,7 +293,7 @@ def _external_server(ask: ExternalAsk | None, model: Model) -> ExternalServer | 
             raise InvalidRequest(rule, fields=[f"body.external: {rule}"])
         if model.weights.location == NO_WEIGHTS:
             rule = f"no weights of {model.name} are here: it was added from its config.json alone"
-            raise NoWeights(rule, fields=[f"body.model: {rule}"])
+            raise NoWeights(rule, fields=["body.model: one with weights"])
         return None
     url = ask.base_url.rstrip("/").removesuffix("/v1").rstrip("/")
     scheme, _, rest = url.partition("://")
