@@ -24,10 +24,10 @@ import numpy as np
 from yunhe.adapt import calibration as cal
 from yunhe.adapt import offsets, published
 from yunhe.adapt.calibration import Calibration, Ratio
-from yunhe.adapt.coefficients import START, tpot_s
+from yunhe.adapt.coefficients import START, Factors, tpot_s
 from yunhe.adapt.fitting import Fit, Level, fit
 from yunhe.adapt.points import UnknownChipNumbers, chip_numbers, columns
-from yunhe.adapt.predictor import TTFT_START, Prediction, Predictor, log_ttft, servers, simulated
+from yunhe.adapt.predictor import TTFT_START, Predictor, fitted_on, log_ttft, servers, simulated
 from yunhe.adapt.published import Case
 from yunhe.adapt.roofline import terms
 from yunhe.adapt.validation import ScoredRow, score
@@ -35,9 +35,12 @@ from yunhe.catalogue import architecture_catalogue, chip_catalogue
 
 OUT = Path(__file__).resolve().parents[1] / "src" / "yunhe" / "adapt" / "data" / "calibration.json"
 FOLDS = 5
-#: Quantiles of the interval; a little wider than 5 % and 95 %, for rows to come differ more than rows left out.
-LOW, HIGH = 0.045, 0.955
+#: At once; each holds the sample.
+PROCESSES = 1
+#: Quantiles of the interval; wider than 5 % and 95 %, for rows to come differ more than rows left out.
+LOW, HIGH = 0.035, 0.965
 NO_SPREAD = {metric: {"nothing seen": Ratio(0.5, 2.0, 0)} for metric in ("ttft", "tpot", "output_rate")}
+TIMES = {"ttft": "ttft_ms", "tpot": "tpot_ms"}
 SAME_ARCHITECTURE = {"kimi experts mla": "deepseek experts mla"}
 FITTED_GROUP = "aiconfigurator-silicon-sample"
 
@@ -133,45 +136,102 @@ def calibrate(cases: Sequence[Case]) -> Calibration:
     steady = [case for case in cases if case.shape.situation == "steady" and case.published_tpot_s]
     core = [case for case in steady if case.group == FITTED_GROUP]
     tpot = cal.document(fit_tpot(core))
-    plain = Calibration("", "", tpot, cal.document(fit_ttft(core, tpot)), {}, {})
-    return msgspec.structs.replace(plain, offsets=learned(plain, cases))
+    return with_offsets(Calibration("", "", tpot, cal.document(fit_ttft(core, tpot)), {}, {}), cases)
 
 
-def learned(plain: Calibration, others: Sequence[Case]) -> dict[str, dict[str, float]]:
-    """Offsets by situation; the rows that the formulas were fitted on hold the general ones near 1."""
-    none: dict[str, dict[str, float]] = {metric: {} for metric in NO_SPREAD}
-    predictor = Predictor(msgspec.structs.replace(plain, spread=NO_SPREAD, offsets=none))
-    said = predictor.predict([case.point for case in others], [case.shape for case in others])
-    names = {"ttft": "ttft_ms", "tpot": "tpot_ms", "output_rate": "output_tok_s"}
-    found = none
-    for metric, column in names.items():
-        # A rate follows from the times, whose factors are known by now: only what they leave over is its own.
-        rows = [
-            (
-                np.log(one.published / one.predicted)
-                - (_by_times(case, prediction, found, _fitted(plain, case)) if column == "output_tok_s" else 0),
-                offsets.keys(case.point, case.shape.situation),
-            )
-            for case, prediction in zip(others, said, strict=True)
-            for one in score(case, prediction)
-            if one.metric == column and (metric == "output_rate" or not _fitted(plain, case))
-        ]
-        if rows:
-            found[metric] = offsets.learn(np.array([row[0] for row in rows]), [row[1] for row in rows])
+def with_offsets(plain: Calibration, cases: Sequence[Case]) -> Calibration:
+    """Factors of causes first, then those of metrics on what is left over."""
+    causes = causes_learned(plain, cases)
+    found = msgspec.structs.replace(plain, offsets=causes)
+    return msgspec.structs.replace(found, offsets=causes | learned(found, cases))
+
+
+#: Each cause alone: the simulation of a closed loop is linear in them, for its order of events goes by steps.
+ALONE = [Factors(1.0, 0.0, 0.0), Factors(0.0, 1.0, 0.0), Factors(0.0, 0.0, 1.0)]
+
+
+def causes_learned(plain: Calibration, cases: Sequence[Case]) -> dict[str, dict[str, float]]:
+    """Bursts: a factor on each cause, fitted to all that is published of them. Steady loads of engines that the
+    formulas were not fitted on: one scale on all causes."""
+    found: dict[str, dict[str, float]] = {cause: {} for cause in offsets.CAUSES}
+    bursts = [case for case in cases if case.shape.situation == "burst" and case.group != FITTED_GROUP]
+    if bursts:
+        fitted = _burst_causes(plain, bursts)
+        for level in ({"burst": fitted.base}, *fitted.deviations.values()):
+            for key, values in level.items():
+                for cause, value in zip(offsets.CAUSES, values, strict=True):
+                    found[cause][key] = round(float(value), 6)
+    scales: dict[str, list[float]] = {}
+    steady = [c for c in cases if c.shape.situation == "steady" and not fitted_on(plain, c.point, c.shape)]
+    said = _plain_predictor(plain).predict([case.point for case in steady], [case.shape for case in steady])
+    for case, prediction in zip(steady, said, strict=True):
+        logs = {one.metric: float(np.log(one.published / one.predicted)) for one in score(case, prediction)}
+        longer = -logs["output_tok_s"] if "output_tok_s" in logs else logs.get("tpot_ms", logs.get("ttft_ms"))
+        if longer is not None:
+            scales.setdefault(offsets.cause_keys(case.point, "steady")[0], []).append(longer)
+    for key, values in scales.items():
+        for cause in offsets.CAUSES:
+            found[cause][key] = round(offsets.scale(np.array(values)), 6)
     return found
 
 
-def _fitted(plain: Calibration, case: Case) -> bool:
-    return case.shape.situation == "steady" and cal.fitted(plain.tpot, case.point)
+def _burst_causes(plain: Calibration, bursts: Sequence[Case]) -> Fit:
+    points, shapes = [case.point for case in bursts], [case.shape for case in bursts]
+    free = cal.free(plain.tpot, points)
+    alone = [
+        [simulated(*one) for one in zip(servers(points, shapes, free, unit), points, shapes, strict=True)]
+        for unit in ALONE
+    ]
+    rows, slopes, measured = [], [], []
+    for row, case in enumerate(bursts):
+        ways = [outcomes[row] for outcomes in alone]
+        last = int(np.argmax(sum(one.end_s for one in ways)))
+        tokens = ways[0].output_tokens.sum()
+        published_rate = case.published_output_tokens_per_s
+        for known, seconds in (
+            (case.published_ttft_s, [one.ttft_s.mean() for one in ways]),
+            (case.published_tpot_s, [one.tpot_s.mean() for one in ways]),
+            (published_rate and tokens * case.instances / published_rate, [one.end_s[last] for one in ways]),
+        ):
+            if known:
+                rows.append(row)
+                slopes.append(seconds)
+                measured.append(known)
+    slope = np.array(slopes).T
+    keys = [offsets.cause_keys(bursts[row].point, "burst")[1:] for row in rows]
+    shared = [
+        Level(str(number), tuple(key[number] for key in keys), price)
+        for number, price in enumerate(offsets.CAUSE_PRICES)
+    ]
+    start = np.zeros(len(ALONE))
+    return fit(lambda factors: np.log(np.sum(slope * np.exp(factors), axis=0)), np.array(measured), start, shared)
 
 
-def _by_times(case: Case, said: Prediction, found: dict[str, dict[str, float]], fitted: bool) -> float:
-    """Logarithm of what factors on TTFT and TPOT make of the predicted rate of a load in steady state."""
-    if fitted or case.shape.situation == "burst":
-        return 0.0
-    ttft, tpot = (offsets.factor(found[metric], case.point, case.shape.situation) for metric in ("ttft", "tpot"))
-    later = max(0.0, case.point.output_tokens - 1) * said.tpot_s.value
-    return float(np.log((said.ttft_s.value + later) / (ttft * said.ttft_s.value + tpot * later)))
+def _plain_predictor(plain: Calibration) -> Predictor:
+    return Predictor(msgspec.structs.replace(plain, spread=NO_SPREAD))
+
+
+def learned(plain: Calibration, cases: Sequence[Case]) -> dict[str, dict[str, float]]:
+    """Factors on metrics: of open loads and offline benchmarks; and on the rate that times under a steady load leave
+    over in the sample."""
+    loose = [case for case in cases if case.shape.situation in ("open", "offline")]
+    found = {metric: _metric_learned(plain, loose, column) for metric, column in TIMES.items()}
+    # A rate follows from the times, whose factors are known by now: only what they leave over is its own.
+    timed = msgspec.structs.replace(plain, offsets=plain.offsets | found)
+    steady = [case for case in cases if case.group == FITTED_GROUP and case.shape.situation == "steady"]
+    rated = [case for case in loose if case.shape.rate_per_s is None]
+    return found | {"output_rate": _metric_learned(timed, [*rated, *steady], "output_tok_s")}
+
+
+def _metric_learned(plain: Calibration, cases: Sequence[Case], column: str) -> dict[str, float]:
+    said = _plain_predictor(plain).predict([case.point for case in cases], [case.shape for case in cases])
+    rows = [
+        (np.log(one.published / one.predicted), offsets.keys(case.point, case.shape.situation))
+        for case, prediction in zip(cases, said, strict=True)
+        for one in score(case, prediction)
+        if one.metric == column
+    ]
+    return offsets.learn(np.array([row[0] for row in rows]), [row[1] for row in rows]) if rows else {}
 
 
 Fold = Callable[[Case], Any]
@@ -183,7 +243,7 @@ def left_out(cases: Sequence[Case], fold: Fold) -> list[tuple[Case, ScoredRow]]:
     parts = [
         ([case for case in cases if fold(case) != key], [case for case in cases if fold(case) == key]) for key in keys
     ]
-    with ProcessPoolExecutor() as pool:
+    with ProcessPoolExecutor(PROCESSES) as pool:
         return [row for rows in pool.map(_predicted, *zip(*parts, strict=True)) for row in rows]
 
 
@@ -203,7 +263,7 @@ def both_left_out(sample: Sequence[Case]) -> list[dict[str, object]]:
         )
         for chip, family in cells
     ]
-    with ProcessPoolExecutor() as pool:
+    with ProcessPoolExecutor(PROCESSES) as pool:
         rows = [row for found in pool.map(_predicted, *zip(*parts, strict=True)) for row in found]
     return summary({"chip and model left out": rows})[0]
 

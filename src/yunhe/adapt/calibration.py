@@ -19,6 +19,7 @@ from yunhe.adapt.points import Point
 from yunhe.catalogue.architecture import Architecture
 
 Metric = Literal["tpot", "ttft", "output_rate"]
+METRICS: Final[tuple[Metric, ...]] = ("ttft", "tpot", "output_rate")
 #: What a prediction rests on, best first.
 Basis = Literal[
     "probed",
@@ -55,7 +56,7 @@ class Calibration(Struct, frozen=True):
     fitted_on: str
     tpot: FitDocument
     ttft: FitDocument
-    #: Metric -> factors by situation.
+    #: Metric or cause (see ``offsets``) -> logarithms of factors by situation.
     offsets: dict[str, dict[str, float]]
     #: Metric -> ``spread_key`` -> spread.
     spread: dict[str, dict[str, Ratio]]

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from yunhe.adapt.points import Column, Columns
 from yunhe.adapt.roofline import Terms
@@ -44,7 +45,19 @@ def real(free: Free) -> dict[str, Column]:
     return found
 
 
-def step_s(ideal: Terms, free: Free) -> Column:
+class Factors(Struct, frozen=True):
+    """What to multiply the seconds of each cause with: memory, products and messages of a step; its overheads;
+    prefill."""
+
+    roofline: Column | float = 1.0
+    overhead: Column | float = 1.0
+    prefill: Column | float = 1.0
+
+
+PLAIN: Final = Factors()
+
+
+def step_s(ideal: Terms, free: Free, factors: Factors = PLAIN) -> Column:
     """Seconds of one decode step of the whole batch, without prefill."""
     c = real(free)
     memory = ideal.weights_s / c["weights"] + ideal.experts_s / c["experts"] + ideal.cache_s / c["cache"]
@@ -58,20 +71,22 @@ def step_s(ideal: Terms, free: Free) -> Column:
         + ideal.sequences * c["sequence_s"]
         + c["step_s"]
     )
-    seconds: Column = core + ideal.messages_s / c["link"] + overhead
+    seconds: Column = (core + ideal.messages_s / c["link"]) * factors.roofline + overhead * factors.overhead
     return seconds
 
 
-def prefill_s(ideal: Terms, free: Free) -> Column:
+def prefill_s(ideal: Terms, free: Free, factors: Factors = PLAIN) -> Column:
     """Seconds of one request's prefill alone on the instance."""
     c = real(free)
-    seconds: Column = ideal.prefill_compute_s / c["prefill"] + ideal.prefill_messages_s / c["link"] + c["request_s"]
+    plain = ideal.prefill_compute_s / c["prefill"] + ideal.prefill_messages_s / c["link"] + c["request_s"]
+    seconds: Column = plain * factors.prefill
     return seconds
 
 
-def tpot_s(of: Columns, ideal: Terms, free: Free) -> Column:
+def tpot_s(of: Columns, ideal: Terms, free: Free, factors: Factors = PLAIN) -> Column:
     """Mean seconds for each output token after the first: in steady state concurrency/output_tokens requests are
     replaced in each step, and their prefill takes the share ``overlap`` of its time from those that decode."""
     share = of.concurrency / of.data_parallel / of.output_tokens * real(free)["overlap"]
-    seconds: Column = step_s(ideal, free) / of.tokens_per_step + share * prefill_s(ideal, free)
+    step = step_s(ideal, free, factors) / of.tokens_per_step
+    seconds: Column = step + share * prefill_s(ideal, free, factors)
     return seconds

@@ -200,7 +200,8 @@ def _loads(
         return []
     only = [point for _, point in points]
     of = columns(only)
-    found = tpot_s(of, terms(of), cal.free(calibration.tpot, only))
+    factors = Predictor(calibration).factors(only, [Shape()] * len(only))
+    found = tpot_s(of, terms(of), cal.free(calibration.tpot, only), factors)
     best: dict[int, tuple[float, Point]] = {}
     fastest: dict[int, float] = {}
     for (number, point), seconds in zip(points, found, strict=True):
@@ -243,7 +244,7 @@ def _way(group: _Group, point: Point, goals: Goals, predictor: Predictor) -> Way
         return group.no(f"{cost:.2f} credits for a million tokens")
     memory = weight_bytes(point.architecture, point.precision)
     tokens = goals.input_tokens + goals.output_tokens
-    memory += point.concurrency * sequence_bytes(point.architecture, point.precision, tokens)
+    memory += point.concurrency * sequence_bytes(point.architecture, point.precision, tokens, point.tensor_parallel)
     room = sequences_max(point.architecture, point.precision, point.chip, point.cards, tokens)
     return Way(
         chip=point.chip.id,

@@ -36,6 +36,10 @@ class Point(Struct, frozen=True):
     pipeline_parallel: int = 1
     #: Tokens that one decode step yields for a sequence; above 1 with speculation.
     tokens_per_step: float = 1.0
+    #: Of the input, what a prefix cache holds already: not computed again, but looked at.
+    cached_tokens: float = 0.0
+    #: Drafts that a decode step checks for a sequence, beside the token that it yields anyway.
+    drafted_tokens: float = 0.0
 
     @property
     def cards(self) -> int:
@@ -89,6 +93,8 @@ class Columns(Struct, frozen=True):
     data_parallel: Column
     pipeline_parallel: Column
     tokens_per_step: Column
+    cached_tokens: Column
+    drafted_tokens: Column
 
 
 def columns(points: Sequence[Point]) -> Columns:
@@ -118,4 +124,6 @@ def columns(points: Sequence[Point]) -> Columns:
         data_parallel=column([point.data_parallel for point in points]),
         pipeline_parallel=column([point.pipeline_parallel for point in points]),
         tokens_per_step=column([point.tokens_per_step for point in points]),
+        cached_tokens=column([point.cached_tokens for point in points]),
+        drafted_tokens=column([point.drafted_tokens for point in points]),
     )

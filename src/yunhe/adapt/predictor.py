@@ -11,18 +11,18 @@ from msgspec import Struct
 from yunhe.adapt import calibration as cal
 from yunhe.adapt import offsets
 from yunhe.adapt.calibration import Basis, Calibration, Metric
-from yunhe.adapt.coefficients import prefill_s, real, step_s, tpot_s
+from yunhe.adapt.coefficients import PLAIN, Factors, prefill_s, real, step_s, tpot_s
 from yunhe.adapt.fitting import Array
 from yunhe.adapt.points import Columns, Point, columns
-from yunhe.adapt.queueing import Outcome, Server, closed_loop
+from yunhe.adapt.queueing import Lengths, Outcome, Server, closed_loop
 from yunhe.adapt.roofline import Terms, terms
 
 #: Prompt tokens in one step, and sequences at once, where an engine's settings say nothing else.
 CHUNK_TOKENS: Final = 8192
 SLOTS: Final = 1024
-#: Load generators draw lengths between this share of the nominal one and the whole.
-SPREAD: Final = 0.8
 _SEED: Final = 1
+#: Rounds after which a load that is bound by arrivals has settled.
+_SETTLING: Final = 6
 #: What a probe speaks for: engine, chip, architecture, precision, tensor parallel size.
 _Identity = tuple[str, str, str, str, int]
 
@@ -66,6 +66,9 @@ class Shape(Struct, frozen=True):
     slots: int = SLOTS
     chunk_tokens: int = CHUNK_TOKENS
     situation: offsets.Situation = "steady"
+    lengths: Lengths = "uniform"
+    #: Requests come no faster than this; None: as soon as one may be in flight.
+    rate_per_s: float | None = None
 
 
 class Predictor:
@@ -82,13 +85,15 @@ class Predictor:
         if not points:
             return []
         shapes = shapes or [Shape()] * len(points)
+        points = self._settled(points, shapes)
         of = columns(points)
         ideal = terms(of)
         free = cal.free(self._calibration.tpot, points)
-        steady = tpot_s(of, ideal, free)
+        factors = self.factors(points, shapes)
+        steady = tpot_s(of, ideal, free, factors)
         servers = self.servers(points, shapes)
         outcomes = [simulated(*one) for one in zip(servers, points, shapes, strict=True)]
-        ttft = np.exp(log_ttft(of, ideal, free, outcomes)(cal.free(self._calibration.ttft, points)))
+        ttft = np.exp(log_ttft(of, ideal, free, outcomes, factors)(cal.free(self._calibration.ttft, points)))
         return [
             self._prediction(
                 point, shape, float(steady[row]), float(ttft[row]), outcomes[row], _parts(ideal, free, row)
@@ -99,7 +104,34 @@ class Predictor:
     def servers(self, points: Sequence[Point], shapes: Sequence[Shape]) -> list[Server]:
         """Each instance as the simulation takes it: a decode step as a straight line through one and all sequences."""
         free = cal.free(self._calibration.tpot, points)
-        return servers(points, shapes, free)
+        return servers(points, shapes, free, self.factors(points, shapes))
+
+    def factors(self, points: Sequence[Point], shapes: Sequence[Shape]) -> Factors:
+        """What loads that the formulas were not fitted on do to each cause."""
+        situations = [
+            None if fitted_on(self._calibration, point, shape) else shape.situation
+            for point, shape in zip(points, shapes, strict=True)
+        ]
+        return offsets.factors(self._calibration.offsets, points, situations)
+
+    def _settled(self, points: Sequence[Point], shapes: Sequence[Shape]) -> Sequence[Point]:
+        """With fewer in flight where requests come more slowly than they are served (Little, Operations Research 9,
+        1961)."""
+        slow = [row for row, shape in enumerate(shapes) if shape.rate_per_s is not None]
+        if not slow:
+            return points
+        settled = list(points)
+        most = np.array([points[row].concurrency for row in slow])
+        arrivals = np.array([shapes[row].rate_per_s or 0.0 for row in slow])
+        factors = self.factors([points[row] for row in slow], [shapes[row] for row in slow])
+        for _ in range(_SETTLING):
+            some = [settled[row] for row in slow]
+            of = columns(some)
+            free, ideal = cal.free(self._calibration.tpot, some), terms(of)
+            latency = prefill_s(ideal, free, factors) + of.output_tokens * tpot_s(of, ideal, free, factors)
+            for row, load in zip(slow, np.clip(arrivals * latency, 1.0, most), strict=True):
+                settled[row] = _with_concurrency(settled[row], float(load))
+        return settled
 
     def _scaled(self, probes: Sequence[Probe]) -> dict[_Identity, tuple[float, float]]:
         plain = self.predict([probe.point for probe in probes])
@@ -118,16 +150,16 @@ class Predictor:
         scale = self._scales.get(_identity(point))
         ttft_scale, tpot_scale = scale or (1.0, 1.0)
         basis: Basis = "probed" if scale else cal.basis(self._calibration.tpot, point)
-        by = self._factors(point, shape.situation)
+        by = self._factors(point, shape)
         # A burst has no steady state: the simulation alone knows how prompts and answers share the steps.
         burst = shape.situation == "burst"
         tpot = (float(np.mean(outcome.tpot_s)) if burst else steady_s) * tpot_scale * by["tpot"]
         ttft = (float(np.mean(outcome.ttft_s)) if burst else ttft_s) * ttft_scale * by["ttft"]
         if burst:
-            rate = len(outcome.end_s) * point.output_tokens / float(outcome.end_s.max()) / tpot_scale
+            rate = float(outcome.output_tokens.sum() / outcome.end_s.max()) / tpot_scale * by["output_rate"]
         else:
-            rate = point.concurrency * point.output_tokens / (ttft + max(0.0, point.output_tokens - 1) * tpot)
-        rate *= by["output_rate"]
+            latency = ttft + max(0.0, point.output_tokens - 1) * tpot
+            rate = _rate(point, shape, latency, by["output_rate"])
         return Prediction(
             ttft_s=self._estimate("ttft", shape.situation, basis, ttft),
             tpot_s=self._estimate("tpot", shape.situation, basis, tpot),
@@ -137,9 +169,12 @@ class Predictor:
             step_parts_s=parts,
         )
 
-    def _factors(self, point: Point, situation: offsets.Situation) -> dict[str, float]:
-        found = {name: offsets.factor(known, point, situation) for name, known in self._calibration.offsets.items()}
-        if situation == "steady" and cal.fitted(self._calibration.tpot, point):
+    def _factors(self, point: Point, shape: Shape) -> dict[str, float]:
+        known = self._calibration.offsets
+        found: dict[str, float] = {
+            name: offsets.factor(known.get(name, {}), point, shape.situation) for name in cal.METRICS
+        }
+        if fitted_on(self._calibration, point, shape):
             found |= {"ttft": 1.0, "tpot": 1.0}
         return found
 
@@ -154,12 +189,17 @@ class Predictor:
         return Estimate(value, value * min(spread.low, 1.0), value * max(spread.high, 1.0))
 
 
-def servers(points: Sequence[Point], shapes: Sequence[Shape], free: Array) -> list[Server]:
+def fitted_on(calibration: Calibration, point: Point, shape: Shape) -> bool:
+    """Whether the formulas were fitted on such loads of such an engine, so that they need no factors."""
+    return shape.situation == "steady" and cal.fitted(calibration.tpot, point)
+
+
+def servers(points: Sequence[Point], shapes: Sequence[Shape], free: Array, factors: Factors = PLAIN) -> list[Server]:
     """See ``Predictor.servers``."""
     ideal = terms(columns(points))
     alone = terms(columns([_with_concurrency(point, 1.0) for point in points]))
-    full, one = step_s(ideal, free), step_s(alone, free)
-    whole, request = prefill_s(ideal, free), real(free)["request_s"]
+    full, one = step_s(ideal, free, factors), step_s(alone, free, factors)
+    whole, request = prefill_s(ideal, free, factors), real(free)["request_s"] * factors.prefill
     made = []
     for row, (point, shape) in enumerate(zip(points, shapes, strict=True)):
         copies = point.data_parallel
@@ -169,7 +209,7 @@ def servers(points: Sequence[Point], shapes: Sequence[Shape], free: Array) -> li
                 step_s=float(one[row]) - sequence_s,
                 sequence_s=sequence_s,
                 # Copies read prompts side by side; the simulation has one queue for all of them.
-                prefill_token_s=float(whole[row] - request[row]) / point.input_tokens / copies,
+                prefill_token_s=float(whole[row] - request[row]) / _computed(point) / copies,
                 request_s=float(request[row]) / copies,
                 chunk_tokens=shape.chunk_tokens * copies,
                 slots=shape.slots,
@@ -179,16 +219,18 @@ def servers(points: Sequence[Point], shapes: Sequence[Shape], free: Array) -> li
     return made
 
 
-def log_ttft(of: Columns, ideal: Terms, free: Array, outcomes: Sequence[Outcome]) -> TtftModel:
+def log_ttft(
+    of: Columns, ideal: Terms, free: Array, outcomes: Sequence[Outcome], factors: Factors = PLAIN
+) -> TtftModel:
     """Time to first token as a sum of causes, each with a coefficient: a start, layers, the prompt alone, the queue
     of the simulation, a step that runs already, requests."""
     causes = np.stack(
         [
             np.full(len(outcomes), 1e-3),
             ideal.layers * 1e-4,
-            prefill_s(ideal, free),
+            prefill_s(ideal, free, factors),
             np.array([float(np.mean(one.ttft_s)) for one in outcomes]),
-            step_s(ideal, free),
+            step_s(ideal, free, factors),
             of.concurrency * 1e-4,
         ]
     )
@@ -211,17 +253,34 @@ class TtftModel:
         return found
 
 
+def _rate(point: Point, shape: Shape, latency_s: float, factor: float) -> float:
+    """Tokens a second when so many are in flight and each takes so long, or when the last one is sent so late."""
+    rate = point.concurrency * point.output_tokens / latency_s * factor
+    if shape.rate_per_s is None:
+        return rate
+    if shape.requests is None:
+        return min(rate, shape.rate_per_s * point.output_tokens)
+    sent_s = (shape.requests - 1) / shape.rate_per_s
+    return min(rate, shape.requests * point.output_tokens / (sent_s + latency_s))
+
+
 def simulated(server: Server, point: Point, shape: Shape) -> Outcome:
     """The load of ``shape`` on a server."""
     rng = np.random.default_rng(_SEED)
     in_flight = shape.in_flight or max(1, round(point.concurrency))
-    return closed_loop(server, in_flight, point.input_tokens, point.output_tokens, rng, SPREAD, shape.requests)
+    return closed_loop(server, in_flight, _computed(point), point.output_tokens, rng, shape.lengths, shape.requests)
+
+
+def _computed(point: Point) -> float:
+    """Prompt tokens that are not in the cache already."""
+    return max(1.0, point.input_tokens - point.cached_tokens)
 
 
 def _with_concurrency(point: Point, concurrency: float) -> Point:
     return Point(
         point.architecture, point.chip, point.precision, point.engine, point.input_tokens, point.output_tokens,
         concurrency, point.tensor_parallel, point.data_parallel, point.pipeline_parallel, point.tokens_per_step,
+        point.cached_tokens, point.drafted_tokens,
     )  # fmt: skip
 
 

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from importlib.resources import files
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from yunhe.adapt.memory import cards_min, sequences_max
-from yunhe.adapt.offsets import Situation
+from yunhe.adapt.features import features
+from yunhe.adapt.memory import USABLE_SHARE, cards_min, sequences_max
 from yunhe.adapt.points import Point
 from yunhe.adapt.precision import PRECISIONS, Precision
-from yunhe.adapt.predictor import CHUNK_TOKENS, Shape
+from yunhe.adapt.predictor import Shape
+from yunhe.adapt.published_load import drafted_tokens, shape_of, shows_command, situation_of, tokens_per_step
+from yunhe.adapt.published_names import names
 from yunhe.catalogue.architecture import Architecture
 from yunhe.catalogue.chips import Chip
 from yunhe.core.errors import YunheError
 
 Row = Mapping[str, str]
-#: Share of drafted tokens that are taken, where the row does not say: makers report 0.6 to 0.9 for the first one.
-_ACCEPTANCE: Final = 0.7
 #: Requests that one card of an offline benchmark runs at once, where memory allows.
 _OFFLINE_SEQUENCES: Final = 1024
 _SIZES: Final = {
@@ -36,24 +34,11 @@ _SIZES: Final = {
 }
 #: Of samples that count expert parallelism on top of the tensor or data parallel size.
 _EXPERT_SIZES: Final = re.compile(r"moe_tp(\d+) moe_ep(\d+)")
-_REQUESTS: Final = re.compile(r"(?:requests|prompts)=(\d+)")
-_DRAFTED: Final = re.compile(r"num_speculative_tokens\W+(\d+)|speculative-num-steps[ =](\d+)")
-_SLOTS: Final = re.compile(r"--max-num-seqs[ =](\d+)|--max-running-requests[ =](\d+)|--max_batch_size[ =](\d+)")
-_CHUNK: Final = re.compile(
-    r"--max-num-batched-tokens[ =](\d+)|--chunked-prefill-size[ =](\d+)|--max_num_tokens[ =](\d+)"
-)
+#: By how much a cache in eight bits holds more.
+_HALVED: Final = 2.0
 _PER_SAMPLE: Final = re.compile(r"TOKENS_PER_SAMPLE: ([\d.]+)")
+_KEPT: Final = re.compile(r"\(checkpoint (\w+)")
 _PREFIX_HIT: Final = re.compile(r"prefix-hit (\d+)%")
-
-
-class Names(Struct, frozen=True):
-    """How results call engines and formats, and lengths of well-known benchmarks."""
-
-    engines: list[tuple[str, str]]
-    precisions: list[tuple[str, str]]
-    attention_stays_wide: list[str]
-    slots: dict[str, int]
-    lengths: dict[str, tuple[float, float, str]]
 
 
 class Case(Struct, frozen=True):
@@ -68,6 +53,8 @@ class Case(Struct, frozen=True):
     published_ttft_s: float | None
     published_tpot_s: float | None
     published_output_tokens_per_s: float | None
+    #: Metrics that the row gives but that cannot be, with the reason.
+    doubts: tuple[str, ...] = ()
 
 
 class Refused(Struct, frozen=True):
@@ -80,13 +67,6 @@ class Refused(Struct, frozen=True):
 
 class _No(Exception):
     """Why a row is refused."""
-
-
-@lru_cache(maxsize=1)
-def names() -> Names:
-    """The package's table."""
-    data = files("yunhe.adapt").joinpath("data", "published_names.json").read_bytes()
-    return msgspec.json.decode(data, type=Names)
 
 
 def read(row: Row, architecture_of: Callable[[str], Architecture], chip_of: Callable[[str], Chip]) -> Case | Refused:
@@ -116,34 +96,70 @@ def _case(
     inputs, outputs = _lengths(row)
     cards = int(_number(row.get("chip_count")) or 1)
     tp, dp, pp = _parallelism(row, said, cards, architecture, precision, chip)
-    instances = 1.0 if _EXPERT_SIZES.search(said) else max(1.0, cards / (tp * dp * pp))
+    one = _EXPERT_SIZES.search(said) or shows_command(said)
+    instances = 1.0 if one else max(1.0, cards / (tp * dp * pp))
     hit = _PREFIX_HIT.search(said)
-    prompt = inputs * (1 - int(hit[1]) / 100) if hit else inputs
-    concurrency = _number(row.get("concurrency_or_batch"))
-    shape = _shape(said, engine)
-    if concurrency is None:
-        concurrency = _fitting(architecture, precision, chip, tp * dp * pp, inputs + outputs) * instances
-    each = max(1.0, concurrency / instances)
-    # Of a saturating load, what runs at once is bounded by the engine and by memory.
-    memory = _fitting(architecture, precision, chip, tp * dp * pp, inputs + outputs)
-    running = max(1.0, min(each, shape.slots, memory))
+    drafted = drafted_tokens(said)
+    point = Point(
+        architecture, chip, precision, engine, inputs, outputs, 1.0, tp, dp, pp,
+        tokens_per_step=tokens_per_step(drafted),
+        cached_tokens=inputs * int(hit[1]) / 100 if hit else 0.0,
+        drafted_tokens=drafted,
+    )  # fmt: skip
+    point, shape = _loaded(row, said, point, instances)
+    tpot = _milliseconds(row.get("tpot_ms"))
+    doubt = _doubt(tpot, point)
     return Case(
         row_id=row_id,
         group=group,
-        point=Point(
-            architecture, chip, precision, engine, max(1.0, prompt), outputs, running, tp, dp, pp, _speculation(said)
-        ),
-        shape=Shape(
-            requests=shape.requests,
-            in_flight=round(each) if each > running else None,
-            slots=int(running) if each > running else shape.slots,
-            chunk_tokens=shape.chunk_tokens,
-            situation=_situation(row, shape, each, running),
-        ),
+        point=point,
+        shape=shape,
         instances=instances,
         published_ttft_s=_milliseconds(row.get("ttft_ms")),
-        published_tpot_s=_milliseconds(row.get("tpot_ms")),
+        published_tpot_s=None if doubt else tpot,
         published_output_tokens_per_s=_number(row.get("output_tok_s")),
+        doubts=doubt,
+    )
+
+
+def _loaded(row: Row, said: str, point: Point, instances: float) -> tuple[Point, Shape]:
+    """Of a saturating load, what runs at once is bounded by the engine and by memory."""
+    shape = shape_of(said, point.engine, point.chip, point.input_tokens)
+    limit = _number(row.get("concurrency_or_batch"))
+    # Where requests are counted and no limit is given, nothing held them back.
+    concurrency = limit or shape.requests
+    if concurrency is None and not _number(row.get("output_tok_s")):
+        raise _No("the row gives a time for each token but not how many requests ran at once")
+    memory = _fitting(point)
+    each = max(1.0, memory if concurrency is None else concurrency / instances)
+    if not shows_command(said) and each <= _HALVED * memory:
+        # Who ran so many on purpose kept the cache in fewer bits than we count.
+        memory = max(memory, each)
+    running = max(1.0, min(each, shape.slots, memory))
+    loaded = msgspec.structs.replace(
+        shape,
+        rate_per_s=None if shape.rate_per_s is None else shape.rate_per_s / instances,
+        in_flight=round(each) if each > running else None,
+        slots=int(running) if each > running else shape.slots,
+        situation=situation_of(limit, shape, each, running, shows_command(said)),
+    )
+    return msgspec.structs.replace(point, concurrency=running), loaded
+
+
+def _doubt(tpot_s: float | None, point: Point) -> tuple[str, ...]:
+    """A step reads what one token needs at least once, and yields each draft at best."""
+    bandwidth = point.chip.memory_bandwidth_bytes_per_s
+    if tpot_s is None or bandwidth is None:
+        return ()
+    f, precision = features(point.architecture), point.precision
+    read = f.attention * precision.attention_bytes + (f.dense + f.shared) * precision.dense_bytes
+    read += f.expert_layers * f.experts_used * f.expert * precision.expert_bytes
+    least_s = read / (bandwidth.value * point.cards) / (1 + point.drafted_tokens)
+    if tpot_s >= least_s:
+        return ()
+    return (
+        f"tpot_ms: {tpot_s * 1000:g} is less than reading the weights of one token takes at the memory's full"
+        f" bandwidth ({least_s * 1000:.2f}); the client that measured it did not see all tokens",
     )
 
 
@@ -163,9 +179,12 @@ def precision_of(row: Row, architecture: Architecture) -> Precision:
         row.get("conditions", ""),
         " ".join(architecture.published_dtypes[:1]),
     ]
-    for text in texts:
-        if "UNSET" in text:
+    for said in texts:
+        if "UNSET" in said:
             continue
+        # What is computed in sixteen bits may be kept in fewer: memory and bandwidth go by what is kept.
+        kept = _KEPT.search(said)
+        text = kept[1] if kept else said
         found = [
             (match.start(), number, name)
             for number, (pattern, name) in enumerate(names().precisions)
@@ -223,37 +242,24 @@ def _parallelism(
     return tp, dp or 1, pp or 1
 
 
-def _fitting(architecture: Architecture, precision: Precision, chip: Chip, cards: int, tokens: float) -> float:
-    """Sequences of ``tokens`` that run at once, as far as memory allows."""
-    fits = sequences_max(architecture, precision, chip, cards, tokens)
-    if fits < 1:
+def _fitting(point: Point) -> float:
+    """Sequences that run at once, as far as memory allows."""
+    known = names()
+    # A cached prefix is kept once for all.
+    held = point.input_tokens - point.cached_tokens + point.output_tokens * known.held_share.get(point.engine, 1.0)
+    one = sequences_max(
+        point.architecture,
+        point.precision,
+        point.chip,
+        point.cards,
+        held,
+        tensor_parallel=point.tensor_parallel,
+        data_parallel=point.data_parallel,
+        usable_share=known.usable_share.get(point.engine, USABLE_SHARE),
+    )
+    if one < 1:
         raise _No("by our count the weights and one sequence do not fit into the memory of its cards")
-    return min(float(_OFFLINE_SEQUENCES), fits)
-
-
-def _situation(row: Row, shape: Shape, sent: float, running: float) -> Situation:
-    if not row.get("concurrency_or_batch"):
-        return "offline"
-    many = shape.requests is None or shape.requests >= 2 * sent
-    return "steady" if many and sent <= running else "burst"
-
-
-def _shape(said: str, engine: str) -> Shape:
-    requests, slots, chunk = _REQUESTS.search(said), _first(_SLOTS, said), _first(_CHUNK, said)
-    return Shape(int(requests[1]) if requests else None, slots or names().slots.get(engine, 256), chunk or CHUNK_TOKENS)
-
-
-def _speculation(said: str) -> float:
-    """Tokens of one step: 1 + a + a^2 ... for the drafted ones (Leviathan et al., ICML 2023)."""
-    drafted = _first(_DRAFTED, said)
-    if drafted is None:
-        drafted = 1 if re.search(r"speculative=yes|speculative-algo|NEXTN|\bmtp\b", said, re.IGNORECASE) else 0
-    return float(sum(_ACCEPTANCE**number for number in range(drafted + 1)))
-
-
-def _first(pattern: re.Pattern[str], text: str) -> int | None:
-    match = pattern.search(text)
-    return next((int(group) for group in match.groups() if group), None) if match else None
+    return min(float(_OFFLINE_SEQUENCES), one)
 
 
 def _number(text: str | None) -> float | None:

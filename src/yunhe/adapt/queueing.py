@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,11 @@ from msgspec import Struct
 
 Array = npt.NDArray[np.float64]
 _NEVER: Final = float("inf")
+#: What a nominal length says of each: ``uniform`` between a share of it and the whole, as load generators draw them;
+#: ``fixed``: all are so long; ``natural``: their mean, where people wrote them (exponential, the long tail cut).
+Lengths = Literal["uniform", "fixed", "natural"]
+_SHORTEST: Final = 0.8
+_LONGEST: Final = 5.0
 
 
 class Server(Struct, frozen=True):
@@ -48,6 +53,8 @@ class Outcome(Struct, frozen=True):
     ttft_s: Array
     tpot_s: Array
     end_s: Array
+    #: Tokens of each answer.
+    output_tokens: Array
 
 
 class _Run:
@@ -150,7 +157,7 @@ def simulate(server: Server, requests: Sequence[Request], in_flight_max: int | N
         run.end_finished()
     outputs = np.array([one.output_tokens for one in requests])
     tpot_s = (run.end_s - run.first_s) / np.maximum(outputs - 1, 1)
-    return Outcome(run.first_s - run.came_s, tpot_s, run.end_s)
+    return Outcome(run.first_s - run.came_s, tpot_s, run.end_s, outputs)
 
 
 def closed_loop(
@@ -159,18 +166,23 @@ def closed_loop(
     input_tokens: float,
     output_tokens: float,
     rng: np.random.Generator,
-    spread: float,
+    lengths: Lengths,
     count: int | None = None,
 ) -> Outcome:
-    """``count`` requests, else ten rounds of ``in_flight`` (at least forty), lengths uniform in [spread, 1] of the
-    nominal ones, as load generators do."""
+    """``count`` requests, else ten rounds of ``in_flight`` (at least forty)."""
     count = count or max(10 * in_flight, 40)
-    inputs, outputs = rng.uniform(spread, 1, (2, count))
-    requests = [
-        Request(0.0, float(a) * input_tokens, max(1.0, round(float(b) * output_tokens)))
-        for a, b in zip(inputs, outputs, strict=True)
-    ]
+    inputs, outputs = input_tokens * drawn(lengths, rng, count), output_tokens * drawn(lengths, rng, count)
+    requests = [Request(0.0, float(a), max(1.0, round(float(b)))) for a, b in zip(inputs, outputs, strict=True)]
     return simulate(server, requests, in_flight)
+
+
+def drawn(lengths: Lengths, rng: np.random.Generator, count: int) -> Array:
+    """Lengths over the nominal one."""
+    if lengths == "fixed":
+        return np.ones(count)
+    if lengths == "natural":
+        return np.minimum(rng.exponential(1.0, count), _LONGEST)
+    return rng.uniform(_SHORTEST, 1.0, count)
 
 
 def open_loop(
@@ -199,4 +211,4 @@ def disaggregated(
     ttft, tpot, end = np.zeros(len(requests)), np.zeros(len(requests)), np.zeros(len(requests))
     ttft[order] = after.ttft_s + np.array(ready)[order] - came[order]
     tpot[order], end[order] = after.tpot_s, after.end_s
-    return Outcome(ttft, tpot, end)
+    return Outcome(ttft, tpot, end, np.array([one.output_tokens for one in requests]))

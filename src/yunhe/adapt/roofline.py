@@ -49,7 +49,9 @@ def terms(of: Columns) -> Terms:
     context = of.input_tokens + of.output_tokens / 2
     bandwidth = chip["bandwidth_bytes_per_s"]
 
-    touched = f["experts"] * (1 - (1 - f["experts_used"] / f["experts"]) ** batch)
+    # Drafts pass the model beside the tokens that they follow: they compute, and they touch experts.
+    positions = 1 + of.drafted_tokens
+    touched = f["experts"] * (1 - (1 - f["experts_used"] / f["experts"]) ** (batch * positions))
     ffn = (f["dense"] + f["shared"]) * of.dense_bytes
     weights = (f["attention"] * of.attention_bytes + ffn + f["head"] * _ACTIVATION_BYTES) / tp
     experts = f["expert_layers"] * touched * f["expert"] * of.expert_bytes / cards
@@ -59,20 +61,20 @@ def terms(of: Columns) -> Terms:
     routed = f["expert_layers"] * f["experts_used"] * f["expert"]
     compute = 2 * local * (always + f["head"]) / tp / chip["attention_flops"]
     compute = compute + 2 * batch * routed / cards / chip["expert_flops"]
-    compute = compute + local * _decode_pairs(of, context) / tp / chip["pair_flops"]
+    compute = positions * (compute + local * _decode_pairs(of, context) / tp / chip["pair_flops"])
 
     several = cards > 1
     share = np.where(several, 2 * (cards - 1) / cards, 0.0)
     message = _COLLECTIVES_A_LAYER * f["layers"] * f["hidden_size"] * _ACTIVATION_BYTES * share
-    prompt = of.input_tokens
+    prompt = of.input_tokens - of.cached_tokens
     prefill = 2 * prompt * (always / chip["attention_flops"] / tp + routed / chip["expert_flops"] / cards)
-    prefill = prefill + prompt * _prefill_pairs(of, prompt) / tp / chip["pair_flops"]
+    prefill = prefill + prompt * _prefill_pairs(of, of.cached_tokens + prompt / 2) / tp / chip["pair_flops"]
     return Terms(
         weights_s=weights / bandwidth,
         experts_s=experts / bandwidth,
         cache_s=cache / bandwidth,
         compute_s=compute,
-        messages_s=message * local / chip["link_bytes_per_s"],
+        messages_s=message * local * positions / chip["link_bytes_per_s"],
         prefill_compute_s=prefill,
         prefill_messages_s=message * prompt / chip["link_bytes_per_s"],
         collectives=np.where(several, _COLLECTIVES_A_LAYER * f["layers"], 0.0),
@@ -109,14 +111,14 @@ def _decode_pairs(of: Columns, context: Column) -> Column:
     return pairs
 
 
-def _prefill_pairs(of: Columns, prompt: Column) -> Column:
-    """Operations of one prompt token; on average it looks at half of the prompt."""
+def _prefill_pairs(of: Columns, before: Column) -> Column:
+    """Operations of one prompt token that looks at the positions ``before`` it: half of the prompt on average."""
     f = of.features
     pairs: Column = (
-        f["pair_full"] * prompt / 2
-        + f["pair_window"] * np.minimum(prompt / 2, f["window"])
-        + f["pair_latent_prefill"] * np.minimum(prompt / 2, f["chosen"])
-        + f["indexer_pair"] * prompt / 2
+        f["pair_full"] * before
+        + f["pair_window"] * np.minimum(before, f["window"])
+        + f["pair_latent_prefill"] * np.minimum(before, f["chosen"])
+        + f["indexer_pair"] * before
         + f["state_operations"]
     )
     return pairs

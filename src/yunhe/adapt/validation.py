@@ -31,7 +31,7 @@ class ScoredRow(Struct, frozen=True):
 
 
 class RefusedRow(Struct, frozen=True):
-    """A row without a prediction."""
+    """A row without a prediction, or a metric of one that cannot be."""
 
     row_id: str
     refused: str
@@ -75,6 +75,7 @@ def validate(
             refused.append(RefusedRow(read.row_id, no))
         else:
             cases.append(read)
+            refused += [RefusedRow(read.row_id, doubt) for doubt in read.doubts]
     said = predictor.predict([case.point for case in cases], [case.shape for case in cases])
     scored = [
         (case.group, one) for case, prediction in zip(cases, said, strict=True) for one in score(case, prediction)

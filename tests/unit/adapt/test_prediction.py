@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from yunhe.adapt.coefficients import NAMES, START, prefill_s, real, step_s, tpot_s
+from yunhe.adapt import offsets
+from yunhe.adapt.coefficients import NAMES, START, Factors, prefill_s, real, step_s, tpot_s
 from yunhe.adapt.features import features
 from yunhe.adapt.fitting import Level, fit
 from yunhe.adapt.memory import sequence_bytes, sequences_max, weight_bytes
@@ -48,6 +49,34 @@ def test_the_cache_of_grouped_heads_is_two_vectors_a_head_and_layer() -> None:
 def test_a_batch_of_one_reads_few_experts_and_a_large_one_all() -> None:
     few, many = terms(columns([point(DEEPSEEK, FP8, load, 8) for load in (1.0, 4096.0)])).experts_s
     assert many / few == pytest.approx(256 / 8, rel=0.01)
+
+
+def test_cache_that_cards_cannot_divide_is_on_each_of_them() -> None:
+    # Eight heads on sixteen cards: two copies. One compressed vector: on every card.
+    assert sequence_bytes(LLAMA, BF16, 1000, 16) == 2 * sequence_bytes(LLAMA, BF16, 1000, 8)
+    assert sequence_bytes(LLAMA, BF16, 1000, 8) == sequence_bytes(LLAMA, BF16, 1000)
+    assert sequence_bytes(DEEPSEEK, FP8, 1000, 8) == pytest.approx(8 * sequence_bytes(DEEPSEEK, FP8, 1000))
+    whole, copied = (
+        sequences_max(DEEPSEEK, FP8, chip_catalogue.find("h200-sxm"), 8, 4096, tensor_parallel=tp, data_parallel=dp)
+        for tp, dp in ((8, 1), (1, 8))
+    )
+    assert copied > 4 * whole
+
+
+def test_a_cached_prefix_is_looked_at_but_not_computed() -> None:
+    cached, short, long = (
+        terms(columns([point(inputs=inputs, cached_tokens=known)]))
+        for inputs, known in ((8192.0, 7168.0), (1024.0, 0.0), (8192.0, 0.0))
+    )
+    assert cached.cache_s[0] == long.cache_s[0] > short.cache_s[0]
+    assert short.prefill_compute_s[0] < cached.prefill_compute_s[0] < long.prefill_compute_s[0] / 4
+
+
+def test_drafts_compute_and_touch_experts() -> None:
+    plain, drafted = (terms(columns([point(DEEPSEEK, FP8, 4.0, 8, drafted_tokens=k)])) for k in (0.0, 3.0))
+    assert drafted.compute_s[0] == pytest.approx(4 * plain.compute_s[0])
+    assert drafted.experts_s[0] > 2 * plain.experts_s[0]
+    assert drafted.weights_s[0] == plain.weights_s[0]
 
 
 def test_more_cards_divide_work_and_add_messages() -> None:
@@ -109,3 +138,19 @@ def test_the_fit_finds_what_made_the_data_and_shrinks_what_few_rows_say() -> Non
     assert error[0] > 0.5
     unknown = found.free({"k": ["c"]}, 1)[:, 0]
     assert np.allclose(unknown, found.base)
+
+
+def test_factors_go_by_cause() -> None:
+    of = columns([point(concurrency=8.0)])
+    ideal, free = terms(of), START[:, None]
+    parts = [step_s(ideal, free, Factors(roofline=a, overhead=b))[0] for a, b in ((1, 0), (0, 1), (2, 3))]
+    assert parts[2] == pytest.approx(2 * parts[0] + 3 * parts[1])
+    assert prefill_s(ideal, free, Factors(prefill=0.5))[0] == pytest.approx(prefill_s(ideal, free)[0] / 2)
+
+
+def test_one_scale_is_where_most_rows_lie() -> None:
+    rng = np.random.default_rng(3)
+    most, slow = rng.normal(0.7, 0.1, 60), rng.normal(2.5, 0.4, 40)
+    assert offsets.scale(np.array([*most, *slow])) == pytest.approx(0.7, abs=0.1)
+    # Few rows say less.
+    assert 0 < offsets.scale(np.array([0.9])) < 0.5

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yunhe.adapt.queueing import Request, Server, closed_loop, disaggregated, open_loop, simulate
+from yunhe.adapt.queueing import Lengths, Request, Server, closed_loop, disaggregated, drawn, open_loop, simulate
 
 SERVER = Server(step_s=0.01, sequence_s=0.001, prefill_token_s=0.0001, request_s=0.0, chunk_tokens=1000, slots=8)
 
@@ -30,6 +30,26 @@ def test_what_finds_no_slot_waits() -> None:
     requests = [Request(0.0, 10, 100)] * 8 + [Request(0.0, 10, 100)]
     found = simulate(SERVER, requests)
     assert found.ttft_s[8] >= found.end_s[:8].min()
+
+
+def test_times_of_a_closed_loop_add_up_from_those_of_each_cause() -> None:
+    """By which a fit needs one simulation for each cause."""
+
+    def run(step: float, prefill: float) -> tuple[float, float, float]:
+        server = Server(0.01 * step, 0.001 * step, 0.0001 * prefill, 0.005 * prefill, 1000, 8)
+        found = closed_loop(server, 20, 600, 50, np.random.default_rng(2), "natural", 100)
+        return float(found.ttft_s.mean()), float(found.tpot_s.mean()), float(found.end_s[-1])
+
+    both = [2 * step + 3 * prefill for step, prefill in zip(run(1, 0), run(0, 1), strict=True)]
+    assert run(2, 3) == pytest.approx(both)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "mean", "spread"), [("fixed", 1.0, 0.0), ("uniform", 0.9, 0.06), ("natural", 1.0, 0.97)]
+)
+def test_lengths_are_drawn_as_said(lengths: Lengths, mean: float, spread: float) -> None:
+    found = drawn(lengths, np.random.default_rng(4), 20_000)
+    assert (found.mean(), found.std()) == (pytest.approx(mean, abs=0.02), pytest.approx(spread, abs=0.03))
 
 
 def test_speculation_ends_sequences_sooner() -> None:
