@@ -12,7 +12,8 @@ import { grid, PageHead, Panel } from "../components/layout";
 import css from "./Matrix.module.css";
 
 type Row = { chip: string; name: string; cards: number; simulated: boolean };
-type Known = { recipes: Recipe[]; runs: boolean; underway: Schemas["Adaptation"] | undefined };
+/** `running`: names of the recipes of what is ready there; that of a signed one begins its id. */
+type Known = { recipes: Recipe[]; running: string[]; underway: Schemas["Adaptation"] | undefined };
 
 const list = <T,>(path: string) => () => get<Page<T>>(path, { limit: 500 });
 
@@ -22,10 +23,11 @@ export function Matrix() {
   const cards = useQuery({ queryKey: ["/cards"], queryFn: list<Schemas["Card"]>("/cards"), refetchInterval: 5000 });
   const models = useQuery({ queryKey: ["models-all"], queryFn: list<Schemas["Model"]>("/models") });
   const recipes = useQuery({ queryKey: ["recipes"], queryFn: readRecipes, refetchInterval: 10_000 });
+  // Of the caller's own projects; who has none sees the rest all the same.
   const replicas = useQuery({ queryKey: ["replicas-all"], queryFn: list<Schemas["Replica"]>("/replicas"), refetchInterval: 5000 });
   const adaptations = useQuery({ queryKey: ["adaptations"], queryFn: list<Schemas["Adaptation"]>("/adaptations"), refetchInterval: 5000 });
-  const error = [cards, models, recipes, replicas, adaptations].find((one) => one.error)?.error;
-  const ready = cards.data && models.data && recipes.data && replicas.data && adaptations.data;
+  const error = [cards, models, recipes, adaptations].find((one) => one.error)?.error;
+  const ready = cards.data && models.data && recipes.data && adaptations.data;
   return (
     <div className={grid.stack}>
       <PageHead title={t("mx.title")} />
@@ -37,7 +39,7 @@ export function Matrix() {
             models={[...new Set([...models.data.data.filter((one) => one.sha256 !== null).map((one) => one.name), ...recipes.data.data.map((one) => one.model)])]}
             known={(chip, model) => ({
               recipes: recipes.data.data.filter((one) => one.chip === chip && one.model === model && one.revoked_at === null),
-              runs: replicas.data.data.some((one) => one.chip === chip && one.model === model && one.state === "ready"),
+              running: (replicas.data?.data ?? []).filter((one) => one.chip === chip && one.model === model && one.state === "ready").map((one) => one.recipe),
               underway: adaptations.data.data.find((one) => one.chip === chip && one.model === model && !hasEnded(one.state)),
             })}
           />
@@ -99,11 +101,12 @@ function Cell({ chip, model, known }: { chip: string; model: string; known: Know
   if (recipe === undefined) return <Untuned chip={chip} model={model} known={known} />;
   const ratio = recipe.gains[0]?.ratio;
   const { verdict } = recipe.fidelity;
+  const proven = known.running.some((name) => name.startsWith("rcp_") && known.recipes.some((one) => one.id.startsWith(name)));
   const told = t(`ad.gate.${verdict}` as MessageKey);
   return (
     <Link className={`${css.cell} ${css.tuned}`} href={`/recipes/${recipe.id}`}>
       <span className="visually-hidden">{t("mx.openthis", { model, chip })}</span>
-      <span className={css.word}>{known.runs ? `● ${t("mx.runs")} · ` : ""}{t("mx.tuned")}</span>
+      <span className={css.word}>{proven ? "● " : ""}{t(proven ? "mx.runs" : known.running.length ? "mx.kept" : "mx.tuned")}</span>
       <span className={css.gain}>{f.times(ratio?.value)} {ratio?.low != null && ratio.high != null ? <small>[{f.rate(ratio.low)} – {f.rate(ratio.high)}]</small> : null}</span>
       <span>{t("rc.gate")}: {told} · KL {recipe.fidelity.kl_nats.value.toFixed(4)}</span>
       <span>{recipe.engine}{known.recipes.length > 1 ? ` · ${t("mx.more", { n: known.recipes.length })}` : ""}</span>
@@ -118,7 +121,7 @@ function Untuned({ chip, model, known }: { chip: string; model: string; known: K
   const [, go] = useLocation();
   return (
     <div className={`${css.cell} ${css.none}`}>
-      {known.underway ? <Link href={`/adaptations/${known.underway.id}`}><StateBadge state={known.underway.state} label={t("mx.underway")} /></Link> : known.runs ? <StateBadge state="ready" label={t("mx.works")} /> : <span>{t("mx.not")}</span>}
+      {known.underway ? <Link href={`/adaptations/${known.underway.id}`}><StateBadge state={known.underway.state} label={t("mx.underway")} /></Link> : known.running.length ? <StateBadge state="ready" label={t("mx.works")} /> : <span>{t("mx.not")}</span>}
       {!known.underway && isOperator(me) ? (
         <Button small className={css.foot ?? ""} aria-label={t("mx.adaptthis", { model, chip })} onClick={() => go(`/adaptations?new=1&model=${encodeURIComponent(model)}&chip=${encodeURIComponent(chip)}`)}>{t("mx.adapt")}</Button>
       ) : null}

@@ -36,7 +36,7 @@ export function NewAdaptation({ model, chip, onCancel }: { model: string; chip: 
   const holds = (name: string) => form.chip === "" || cards.data.data.some((card) => card.centre === name && card.chip === form.chip);
   const places = centres.data.data.filter((one) => one.state === "online" && one.cards > 0);
   if (places.length === 0) return <Empty text={t("ad.form.nocentre")} />;
-  const chosen = form.model || known[0]?.name || "";
+  const chosen = known.find((one) => one.name === form.model)?.name ?? known[0]?.name ?? "";
   const centre = form.centre || places.find((one) => holds(one.name))?.name || places[0]!.name;
   const chips = [...new Set(cards.data.data.filter((card) => card.centre === centre).map((card) => card.chip))];
   const at = chips.includes(form.chip) ? form.chip : "";
@@ -47,6 +47,7 @@ export function NewAdaptation({ model, chip, onCancel }: { model: string; chip: 
         create.mutate({ model: chosen, centre, workload: form.workload, use_class: form.use, duration_s: form.minutes * 60, ...(at ? { chip: at } : {}) });
       }}
     >
+      {chip !== "" && !places.some((one) => cards.data.data.some((card) => card.centre === one.name && card.chip === chip)) ? <p className={grid.muted}>{t("ad.form.nochip", { chip })}</p> : null}
       <Field label={t("ad.form.model")}>
         {(id) => <select id={id} value={chosen} onChange={(e) => set({ model: e.target.value })}>{known.map((one) => <option key={one.name}>{one.name}</option>)}</select>}
       </Field>
