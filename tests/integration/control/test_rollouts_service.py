@@ -10,6 +10,7 @@ import pytest
 from msgspec import structs
 
 from yunhe.adapt.signing import Envelope, SigningKey, sign
+from yunhe.broker.fit import memory_need_bytes
 from yunhe.control.deployments import DeploymentAsk, DeploymentChange, Deployments, ExternalAsk
 from yunhe.control.models import Models
 from yunhe.control.replicas import Replicas
@@ -184,7 +185,8 @@ async def test_a_canary_that_crashes_is_not_tried_again(scene: Scene) -> None:
 
 
 async def test_without_room_for_a_canary_the_replicas_are_switched(scene: Scene, clock: ManualClock) -> None:
-    scene.stock = inventory(600 * MIB)
+    model = (await Models(scene.state).get(MODEL)).model
+    scene.stock = inventory(memory_need_bytes(model, {"slots": 8}) + MIB)
     await scene.settle()
     (old,) = await scene.live()
     await scene.rollouts.start(scene.id, ASK)
