@@ -26,7 +26,6 @@ _CHUNK: Final = re.compile(
     r"--max-num-batched-tokens[ =](\d+)|--chunked-prefill-size[ =](\d+)|--max_num_tokens[ =](\d+)"
 )
 _SPECULATING: Final = re.compile(r"speculative=yes|speculative[-_]|NEXTN|\bmtp\b", re.IGNORECASE)
-_COMMAND: Final = re.compile(r"vllm serve|launch_server|trtllm-serve|mindie serve|lmdeploy serve")
 #: Limits of requests in flight are small, or multiples of this, or powers of two.
 _LIMITS_MAX: Final = 4
 _LIMITS_STEP: Final = 10
@@ -38,7 +37,7 @@ _RATE: Final = re.compile(r"\brate[= ](\d+(?:\.\d+)?)", re.IGNORECASE)
 
 def shows_command(said: str) -> bool:
     """A row that shows how its server was started is of one instance, with what that engine starts with."""
-    return _COMMAND.search(said) is not None
+    return re.search(names().commands, said) is not None
 
 
 def situation_of(limit: float | None, shape: Shape, sent: float, running: float, command: bool) -> Situation:

@@ -23,6 +23,8 @@ class Names(Struct, frozen=True):
 
     engines: list[tuple[str, str]]
     precisions: list[tuple[str, str]]
+    #: Regular expression: how servers are started.
+    commands: str
     attention_stays_wide: list[str]
     #: By engine, where nothing else is said: sequences at once; with speculation; prompt tokens of one step.
     slots: dict[str, int]
