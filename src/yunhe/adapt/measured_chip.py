@@ -112,8 +112,12 @@ class MeasuredChip(Struct, frozen=True):
 
 
 def bandwidth_bytes_per_s(chip: MeasuredChip, working_set_bytes: float) -> float:
-    """Between measured sizes a straight line over the logarithm of the size; beyond them the nearest."""
-    tiers = sorted(chip.tiers, key=lambda tier: tier.working_set_bytes)
+    """Between measured sizes a straight line over the logarithm of the size; beyond them the nearest. A smaller set is
+    never read slower than a larger one: a figure that says so was disturbed, and the larger one's counts."""
+    tiers: list[MeasuredTier] = []
+    for tier in sorted(chip.tiers, key=lambda tier: -tier.working_set_bytes):
+        rate = max(tier.bytes_per_s, tiers[0].bytes_per_s if tiers else 0.0)
+        tiers.insert(0, MeasuredTier(tier.working_set_bytes, rate, tier.own_share))
     if working_set_bytes <= tiers[0].working_set_bytes:
         return tiers[0].bytes_per_s
     for below, above in itertools.pairwise(tiers):

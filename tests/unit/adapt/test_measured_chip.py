@@ -87,6 +87,11 @@ def test_bandwidth_lies_between_its_neighbours_and_stays_at_the_ends() -> None:
     assert [tier_of(CHIP, size * MIB) for size in (1, 32, 512, 5000)] == ["cache", "cache", "memory", "memory"]
 
 
+def test_a_small_set_that_seemed_slower_than_a_larger_one_is_read_as_fast_as_that() -> None:
+    slow = MeasuredTier(128 * MIB, 5e9, 0.2)
+    assert bandwidth_bytes_per_s(replace(CHIP, tiers=(slow, *TIERS)), 128 * MIB) == 20e9
+
+
 def test_a_format_without_a_peak_of_its_own_is_computed_as_wide_as_was_measured() -> None:
     assert peak_per_s(CHIP, "int8") == 1.2e12
     assert peak_per_s(CHIP, "bf16") == 0.2e12
