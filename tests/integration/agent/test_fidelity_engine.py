@@ -68,6 +68,7 @@ def line(name: str, part: FidelityPart, seconds: float) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 async def test_the_default_weights_pass_and_a_faulty_requantisation_is_refused(tmp_path: Path) -> None:
     source, slots = locate(MODEL.weights.location), 18
     assert MODEL.weights.sha256 is not None
@@ -103,6 +104,7 @@ async def test_the_default_weights_pass_and_a_faulty_requantisation_is_refused(t
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 async def test_the_same_weights_answer_alike_alone_in_batches_and_at_the_edges(tmp_path: Path) -> None:
     reference = FidelityReference(name=MODEL.name, digest="0" * 64, precision="Q4_1")
     with running(locate(MODEL.weights.location), tmp_path / "engine", 4) as server:
