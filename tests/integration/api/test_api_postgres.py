@@ -48,7 +48,14 @@ async def processes(postgres_url: str, tmp_path: Path) -> AsyncIterator[list[htt
 async def test_every_list_and_sum_answers(processes: list[httpx.AsyncClient]) -> None:
     client = processes[0]
     document = (await client.get("/openapi.json")).json()
-    paths = [path for path, operations in document["paths"].items() if "get" in operations and "{" not in path]
+    paths = [
+        path
+        for path, operations in document["paths"].items()
+        if "get" in operations
+        and "{" not in path
+        # Comparing two things needs their names.
+        and not any(one.get("required") for one in operations["get"].get("parameters", ()))
+    ]
     statuses = {path: (await client.get(f"http://yunhe{path}")).status_code for path in paths}
     assert set(statuses.values()) == {200}, statuses
     for group_by in ("key", "day", "hour"):
