@@ -18,7 +18,6 @@ from yunhe.drivers.engines.llamacpp import LlamacppEngine
 from yunhe.drivers.engines.lmdeploy import LmdeployEngine
 from yunhe.drivers.engines.mindie import MindieEngine
 from yunhe.drivers.engines.openvino import OpenvinoEngine
-from yunhe.drivers.engines.pytorch import PytorchEngine
 from yunhe.drivers.engines.server_plan import Product
 from yunhe.drivers.engines.sglang import SglangEngine
 from yunhe.drivers.engines.vllm import VllmEngine
@@ -65,7 +64,6 @@ CASES = [
     Case(MindieEngine(Product("3.0.0", "mindie_llm_server")), NPU, FOLDER, None, TENSORS, "it has no keys"),
     Case(LlamacppEngine(Product("on the path", "llama-server")), CARD, Path("/weights/model.gguf"), None),
     Case(OpenvinoEngine(Product("2026.3", "ovms")), replace(CARD, maker="intel"), FOLDER, None, INTERMEDIATE),
-    Case(PytorchEngine(Product("2.13.0", "/engines/server")), CARD, Path("/weights/model.gguf"), None),
 ]
 
 
