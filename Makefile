@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PIP_LOCKED := $(PIP) install --quiet --progress-bar off --no-deps --require-hashes
+# Most tests wait for processes and sockets, so a few more run at once than there are cores.
+TEST_PROCESSES ?= 3
 CONSOLE_SOURCES := $(shell find console \( -name node_modules -o -name dist \) -prune -o -type f -print 2>/dev/null)
 
 .PHONY: help install up down test check bench console lock clean
@@ -35,7 +37,7 @@ check: $(VENV)/.dev
 test: $(VENV)/.dev
 	@sh tools/system_packages.sh test
 	@$(BIN)/python tests/acceptance/clients/install.py
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 bench: $(VENV)/.yunhe
 	@sh tools/system_packages.sh bench

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from yunhe.sdk.adaptations import Adaptation
 
 #: The journal grows every few seconds, and asking costs time of the machine that is being measured.
-POLL_S = 2.0
+POLL_S = 4.0
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
@@ -141,7 +141,7 @@ def _shown() -> Iterator[Any]:
 
         from yunhe.cli.adapt_view import progress_panel
 
-        with Live(console=Console(stderr=True), refresh_per_second=4, transient=True) as live:
+        with Live(console=Console(stderr=True), refresh_per_second=1, transient=True) as live:
             yield lambda api, now: live.update(progress_panel(api.adaptations.view(now.id)))
     else:
         said = [""]

@@ -90,7 +90,7 @@ class Judge:
     async def prepare(self) -> None:
         return None
 
-    async def judge(self, candidate: Candidate, running: Running) -> FidelityPart:
+    async def judge(self, candidate: Candidate, running: Running, build_digest: str) -> FidelityPart:
         self.asked.append(candidate.numerics)
         passed = self._refused not in candidate.numerics
         return replace(sample_recipe().fidelity, verdict="passed" if passed else "failed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from yunhe.adapt.proposal import SLOT_SETTINGS
 from yunhe.adapt.recipe_evidence import FidelityPart, FidelityReference
 from yunhe.agent import weights
 from yunhe.agent.tuning.fidelity.evidence import measure, record_reference
+from yunhe.agent.tuning.fidelity.kept import EvidenceKey, load_evidence, save_evidence
 from yunhe.agent.tuning.fidelity.records import ReferenceRecords
 from yunhe.agent.tuning.fidelity.reference import reference_weights
 from yunhe.agent.tuning.fidelity.server import MeasurementFailed, Server
@@ -70,10 +72,29 @@ class Judge:
         except MeasurementFailed as error:
             raise CandidateFailed("wrong_answer", error.message) from error
 
-    async def judge(self, candidate: Candidate, running: Running) -> FidelityPart:
-        """Evidence and verdict of what runs. Raises CandidateFailed when it dies or speaks nonsense, YunheError."""
-        server = self._server(running, candidate)
+    async def judge(self, candidate: Candidate, running: Running, build_digest: str) -> FidelityPart:
+        """Evidence and verdict of what runs, measured now or, of this very build and numerics, before.
+
+        Raises CandidateFailed when it dies or speaks nonsense, YunheError.
+        """
         reference = await self._reference()
+        key = EvidenceKey(
+            records=reference.key,
+            build_digest=build_digest,
+            numerics=candidate.numerics,
+            use_class=self._order.spec.use_class,
+            model_sha256=self._order.model.weights.sha256 or "",
+        )
+        kept = self._directory / "evidence"
+        # Whoever verifies a recipe wants it measured, not remembered.
+        known = None if self._order.spec.only else await asyncio.to_thread(load_evidence, kept, key)
+        if known is None:
+            known = await self._measure(candidate, running, reference)
+            await asyncio.to_thread(save_evidence, kept, key, known)
+        return known
+
+    async def _measure(self, candidate: Candidate, running: Running, reference: ReferenceRecords) -> FidelityPart:
+        server = self._server(running, candidate)
         try:
             return await measure(
                 server, reference, self._order.spec.use_class, progress=self._progress("measures the fidelity")

@@ -60,7 +60,7 @@ class Judges(Protocol):
         """Have the reference ready. Raises CandidateFailed, YunheError."""
         ...
 
-    async def judge(self, candidate: Candidate, running: Running) -> FidelityPart:
+    async def judge(self, candidate: Candidate, running: Running, build_digest: str) -> FidelityPart:
         """Evidence and verdict of what runs. Raises CandidateFailed when it dies meanwhile, YunheError."""
         ...
 
@@ -265,7 +265,8 @@ class Tuner:
         for entry in self.journal.entries:
             if isinstance(entry, Judged) and entry.numerics == candidate.numerics:
                 return entry.evidence
-        evidence = await self._judge.judge(candidate, running)
+        noted = {entry.candidate: entry for entry in self.journal.entries if isinstance(entry, Noted)}
+        evidence = await self._judge.judge(candidate, running, noted[candidate.id].build_digest)
         self._append(Judged(candidate.numerics, evidence, time.time()))
         return evidence
 
