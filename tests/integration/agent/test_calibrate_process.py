@@ -15,7 +15,8 @@ import pytest
 
 from yunhe.adapt.measured_chip import MeasuredChip
 
-LIMIT_S = 60
+#: Other tests run beside it, and what is measured waits for the machine.
+LIMIT_S = 170
 
 
 def calibration(home: Path, *arguments: str) -> subprocess.Popen[str]:
