@@ -37,7 +37,7 @@ check: $(VENV)/.dev
 test: $(VENV)/.dev
 	@sh tools/system_packages.sh test
 	@$(BIN)/python tests/acceptance/clients/install.py
-	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(ARGS)
+	@sh tools/run_tests.sh $(BIN)/python $(TEST_PROCESSES) $(ARGS)
 
 bench: $(VENV)/.yunhe
 	@sh tools/system_packages.sh bench

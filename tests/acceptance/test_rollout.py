@@ -118,8 +118,8 @@ def test_a_recipe_is_rolled_out_under_load_without_a_failed_request(shell: Any, 
     assert set(served) == {"default", "eight"}
     assert shell.json("deployment", "show", MODEL)["recipe"]["name"] == "eight"
 
-    refused_by_the_engine = ("--set", "kv_type=q8_0", "--set", "flash_attention=off")
-    bad = shell.run("rollout", "start", MODEL, *refused_by_the_engine, "--name", "bad", timeout_s=300)
+    refused_at_launch = ("--set", "kv_type=q8_0", "--set", "flash_attention=off")
+    bad = shell.run("rollout", "start", MODEL, *refused_at_launch, "--name", "bad", timeout_s=300)
     assert bad.returncode == 1
     assert "bad was taken back: its replica" in bad.stderr
     traffic.more(4)

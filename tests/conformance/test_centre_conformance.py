@@ -203,17 +203,20 @@ def test_stopping_what_is_unknown_or_ended_is_no_error(bench: Bench) -> None:
 
 FORKS = """
 import os, threading
+read_end, write_end = os.pipe()
 def fork():
     if os.fork():
         return
     os.setsid()
     print('child', os.getpid(), flush=True)
+    os.write(write_end, b'.')
     os.close(1); os.close(2)
     threading.Event().wait()
 if os.fork() == 0:
     os.setsid()
     fork()
     print('child', os.getpid(), flush=True)
+    os.write(write_end, b'.')
     threading.Event().wait()
 print('parent', flush=True)
 """
@@ -238,7 +241,7 @@ def test_a_workload_that_forks_away_is_stopped_whole(bench: Bench) -> None:
 
 
 def test_what_a_workload_leaves_behind_ends_with_it(bench: Bench) -> None:
-    bench.centre.start(python("w", FORKS + "import time; time.sleep(0.3)"))
+    bench.centre.start(python("w", FORKS + "for _ in range(2): os.read(read_end, 1)"))
     pids = descendants(bench, "w", 2)
     assert bench.ended("w").exit_code == 0
     assert not any(map(alive, pids))

@@ -91,6 +91,7 @@ class Judge:
         return None
 
     async def judge(self, candidate: Candidate, running: Running, build_digest: str) -> FidelityPart:
+        assert len(build_digest) == 64
         self.asked.append(candidate.numerics)
         passed = self._refused not in candidate.numerics
         return replace(sample_recipe().fidelity, verdict="passed" if passed else "failed")

@@ -11,6 +11,7 @@ from typing import Final, Literal, Protocol, cast
 from yunhe.adapt.adaptation import TuningOrder
 from yunhe.adapt.candidates import Candidate
 from yunhe.adapt.fidelity import InvalidEvidence
+from yunhe.adapt.fidelity_gate import GATES
 from yunhe.adapt.proposal import SLOT_SETTINGS
 from yunhe.adapt.recipe_evidence import FidelityPart, FidelityReference
 from yunhe.agent import weights
@@ -82,16 +83,21 @@ class Judge:
             records=reference.key,
             build_digest=build_digest,
             numerics=candidate.numerics,
-            use_class=self._order.spec.use_class,
+            gate=GATES[self._order.spec.use_class],
             model_sha256=self._order.model.weights.sha256 or "",
         )
-        kept = self._directory / "evidence"
-        # Whoever verifies a recipe wants it measured, not remembered.
-        known = None if self._order.spec.only else await asyncio.to_thread(load_evidence, kept, key)
-        if known is None:
-            known = await self._measure(candidate, running, reference)
-            await asyncio.to_thread(save_evidence, kept, key, known)
-        return known
+        directory = self._directory / "evidence"
+        # A server that was there already has no build that could be known again; and whoever verifies a recipe wants
+        # it measured, not remembered.
+        may_be_kept = running.pid is not None and self._order.spec.only is None
+        known = await asyncio.to_thread(load_evidence, directory, key) if may_be_kept else None
+        if known is not None:
+            self.tell("takes the fidelity that was measured before")
+            return known
+        measured = await self._measure(candidate, running, reference)
+        if may_be_kept:
+            await asyncio.to_thread(save_evidence, directory, key, measured)
+        return measured
 
     async def _measure(self, candidate: Candidate, running: Running, reference: ReferenceRecords) -> FidelityPart:
         server = self._server(running, candidate)

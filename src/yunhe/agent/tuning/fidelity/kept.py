@@ -1,19 +1,23 @@
 """Evidence of fidelity that this centre measured before: the same build with the same numerics need not be asked again.
 
-What was measured depends on the reference's records, the build, and the settings that change what comes out, and on
-nothing else; so an adaptation to another workload takes minutes less.
+What was measured depends on the reference's records, the build, and the settings that change what comes out, and its
+verdict on the gate; on nothing else. So an adaptation to another workload takes minutes less.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from pathlib import Path
 
 import msgspec
 
+from yunhe.adapt.fidelity_gate import Gate
 from yunhe.adapt.recipe_evidence import FidelityPart
+from yunhe.agent import files
 from yunhe.agent.tuning.fidelity.records import RecordsKey
-from yunhe.core.errors import YunheError
+
+_LOG = logging.getLogger(__name__)
 
 
 class EvidenceKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +27,8 @@ class EvidenceKey(msgspec.Struct, frozen=True, kw_only=True):
     #: sha256 over the programs and libraries of the candidate.
     build_digest: str
     numerics: str
-    use_class: str
+    #: With its thresholds: where those change, so may the verdict.
+    gate: Gate
     #: Weights that the candidate ran.
     model_sha256: str
 
@@ -35,23 +40,25 @@ class EvidenceKey(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Kept(msgspec.Struct):
     key: EvidenceKey
-    #: JSON text of the part.
-    evidence: str
+    evidence: FidelityPart
 
 
 def load_evidence(directory: Path, key: EvidenceKey) -> FidelityPart | None:
     """The evidence of this key; None when there is none, or it is damaged."""
-    try:
-        kept = msgspec.json.decode((directory / key.file_name).read_bytes(), type=_Kept)
-        return msgspec.json.decode(kept.evidence, type=FidelityPart) if kept.key == key else None
-    except (OSError, ValueError, YunheError):
-        return None
+    kept = files.load(directory / key.file_name, _Kept)
+    return kept.evidence if kept is not None and kept.key == key else None
 
 
 def save_evidence(directory: Path, key: EvidenceKey, evidence: FidelityPart) -> None:
-    """Keep it, whole or not at all. Raises OSError."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    content = msgspec.json.encode(_Kept(key, msgspec.json.encode(evidence).decode()))
-    waiting = directory / f"{key.file_name}.new"
-    waiting.write_bytes(content)
-    waiting.rename(directory / key.file_name)
+    """Keep what is final: a fault that was found, or everything measured and passed.
+
+    What was not measured this time, on a machine that was too busy say, is to be measured the next time. A disk that
+    does not take it costs minutes then, so it is no reason to end an adaptation.
+    """
+    if evidence.verdict == "insufficient" or (evidence.verdict == "passed" and evidence.unmeasured):
+        return
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.save(directory / key.file_name, _Kept(key, evidence))
+    except OSError as error:
+        _LOG.warning("evidence of fidelity is not kept: %s", error)
